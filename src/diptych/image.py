@@ -1,0 +1,176 @@
+"""A picture by reference: identified by its content, opened when needed, never fetched."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from diptych import media
+from diptych.errors import MediaError
+
+if TYPE_CHECKING:
+    import PIL.Image
+
+__all__ = ["Image"]
+
+
+class Image:
+    """A picture by reference: a path or bytes, identified by its content, opened when needed.
+
+    Two pictures are equal when their bytes are. A URL is never fetched.
+
+    Args:
+        source: The path of a file, or the bytes of an encoded picture.
+        name: What to call the picture to a person; the path as it was given by default.
+        sha256: The expected content hash, in hex. Reading checks it, so that a file which was
+            replaced behind its path is noticed.
+
+    Raises:
+        MediaError: ``source`` is empty, a URL, or neither a path nor bytes.
+    """
+
+    __slots__ = ("_header", "_sha256", "_verified", "data", "name", "path")
+
+    path: Path | None
+    data: bytes | None
+    name: str
+
+    def __init__(
+        self, source: str | os.PathLike[str] | bytes, *, name: str = "", sha256: str = ""
+    ) -> None:
+        self._header: media.Header | None = None
+        self._sha256 = sha256
+        self._verified = False
+        if isinstance(source, bytes | bytearray | memoryview):
+            self.data, self.path = bytes(source), None
+            if not self.data:
+                raise MediaError("A picture of 0 bytes was given. Pass the whole encoded file.")
+        elif isinstance(source, str | os.PathLike):
+            text = os.fspath(source)
+            if not text or "\0" in text:
+                raise MediaError(f"{text!r} is no path of a picture. Pass a path or bytes.")
+            if text.lower().startswith(("http://", "https://")):
+                raise MediaError(
+                    f"{text!r} is a URL, and diptych never fetches one by itself. "
+                    "Download it and pass its path or its bytes."
+                )
+            self.data, self.path = None, Path(text)
+        else:
+            raise MediaError(
+                f"A picture was given as {type(source).__name__}; expected a path or bytes. "
+                "Image.of takes data URIs and PIL pictures too."
+            )
+        self.name = name or (str(self.path) if self.path else "")
+
+    @classmethod
+    def of(cls, value: Any) -> Image:
+        """Return a picture from a path, a ``data:`` URI, bytes, a PIL picture or an ``Image``.
+
+        Raises:
+            MediaError: The value is none of these.
+        """
+        if isinstance(value, Image):
+            return value
+        if isinstance(value, str) and value.startswith("data:"):
+            return cls(media.parse_data_uri(value))
+        if not isinstance(value, str | bytes | os.PathLike) and hasattr(value, "getbands"):
+            return cls(media.from_pil(value))
+        return cls(value)
+
+    def read(self) -> bytes:
+        """Return the encoded file, unchanged.
+
+        Raises:
+            MediaError: The file cannot be read, is too large, or is not the one expected.
+        """
+        data = self.data if self.data is not None else media.read_file(self._file)
+        if not self._verified:
+            digest = hashlib.sha256(data).hexdigest()
+            if self._sha256 and digest != self._sha256:
+                raise MediaError(
+                    f"The picture {self.label} has changed since it was indexed (content hash "
+                    f"{digest[:12]}, expected {self._sha256[:12]}). Add its document again."
+                )
+            self._sha256, self._verified = digest, True
+        return data
+
+    @property
+    def _file(self) -> Path:
+        if self.path is None:
+            raise MediaError("The picture has neither a path nor bytes.")
+        return self.path
+
+    @property
+    def label(self) -> str:
+        """A short name for messages: the path, or the first digits of the content hash."""
+        return repr(self.name) if self.name else f"of {len(self.data or b'')} bytes"
+
+    @property
+    def sha256(self) -> str:
+        """The hash of the encoded file, 64 hex digits."""
+        if not self._sha256:
+            self.read()
+        return self._sha256
+
+    @property
+    def header(self) -> media.Header:
+        """Format, MIME type, width, height and number of frames; decodes nothing.
+
+        Raises:
+            MediaError: Not a picture of a supported format, or over the limits of ``media``.
+        """
+        if self._header is None:
+            self._header = media.read_header(self.read(), name=self.label)
+        return self._header
+
+    @property
+    def mime(self) -> str:
+        """The MIME type by content, whatever the file is called: "image/jpeg"."""
+        return self.header.mime
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels, as a viewer shows the picture (EXIF orientation applied)."""
+        return self.header.width, self.header.height
+
+    def pil(self) -> PIL.Image.Image:
+        """Return the first frame, upright, as an 8-bit RGB ``PIL.Image`` on a white ground.
+
+        Raises:
+            MediaError: The picture cannot be decoded.
+        """
+        return media.decode(self.read(), name=self.label)
+
+    def encoded(self, *, max_edge: int = 1568, max_bytes: int = 3_500_000) -> tuple[bytes, str]:
+        """Return ``(bytes, mime)`` of the picture made to fit what models accept.
+
+        A picture that fits, upright and in a web format, is passed through unchanged.
+
+        Args:
+            max_edge: The longest side in pixels.
+            max_bytes: The size before base64, which adds a third: 3.5 MB stays below the 5 MiB
+                that the strictest large provider allows.
+        """
+        return media.fit(self.read(), max_edge=max_edge, max_bytes=max_bytes, name=self.label)
+
+    def base64(self, *, max_edge: int = 1568, max_bytes: int = 3_500_000) -> tuple[str, str]:
+        """Return ``(base64 text, mime)`` of :meth:`encoded`."""
+        data, mime = self.encoded(max_edge=max_edge, max_bytes=max_bytes)
+        return base64.b64encode(data).decode("ascii"), mime
+
+    def data_uri(self, *, max_edge: int = 1568, max_bytes: int = 3_500_000) -> str:
+        """Return :meth:`encoded` as a ``data:`` URI."""
+        text, mime = self.base64(max_edge=max_edge, max_bytes=max_bytes)
+        return f"data:{mime};base64,{text}"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Image) and self.sha256 == other.sha256
+
+    def __hash__(self) -> int:
+        return hash(self.sha256)
+
+    def __repr__(self) -> str:
+        return f"Image({self.label})"

@@ -1,0 +1,183 @@
+"""Storing documents batch by batch: what is new, what changed, what cannot be read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from numpy.typing import ArrayLike
+
+from diptych.errors import DiptychError, DocumentError, InvalidArgument, MediaError
+from diptych.index.embed import Models, embed_documents, unreadable
+from diptych.report import AddReport, Failure
+from diptych.storage import LocalStorage, Row
+from diptych.types import Document
+
+__all__ = ["Given", "batches", "store_batch"]
+
+Given = Mapping[str, Mapping[str, ArrayLike]]
+"""For "text" and "image", vectors by document id that were made elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """A document to store, and the key of the one that it replaces, or 0."""
+
+    document: Document
+    row: Row
+    replaced: int
+
+
+def batches(
+    documents: Iterable[Document], size: int, *, show_progress: bool
+) -> Iterator[list[Document]]:
+    """Yield lists of at most ``size`` documents, reading lazily.
+
+    Raises:
+        InvalidArgument: ``size`` is below 1, or something in the iterable is no document.
+    """
+    if size < 1:
+        raise InvalidArgument(f"batch_size={size} was given; expected at least 1.")
+    iterator = iter(_with_progress(documents) if show_progress else documents)
+    while batch := list(islice(iterator, size)):
+        for document in batch:
+            if not isinstance(document, Document):
+                raise InvalidArgument(
+                    f"add was given a {type(document).__name__}; expected diptych.Document. "
+                    'Wrap a text as Document(text="...").'
+                )
+        yield batch
+
+
+def _with_progress(documents: Iterable[Document]) -> Iterable[Document]:
+    """Show a progress bar while the documents are read."""
+    from tqdm.auto import tqdm
+
+    bar: Iterable[Document] = tqdm(documents, desc="Indexing", unit="doc")
+    return bar
+
+
+def store_batch(
+    storage: LocalStorage, models: Models, documents: Sequence[Document], given: Given, *, replace: bool
+) -> AddReport:
+    """Store what is new or changed of one batch, in one commit.
+
+    Raises:
+        DocumentError: Two documents share an id, or ``replace`` is not allowed and one changed.
+        VectorError: An encoder gave vectors that cannot be stored.
+    """
+    rows, failed = _rows(documents)
+    with storage.reading():
+        keys = storage.database.keys_of(list(rows))
+        stored = storage.database.rows(list(keys.values()))
+    relabelled: dict[int, Row] = {}
+    changes: list[_Change] = []
+    skipped = 0
+    for document, row in rows.values():
+        key = keys.get(row.id, 0)
+        before = stored.get(key)
+        if before is None:
+            changes.append(_Change(document, row, 0))
+        elif _same(before, row):
+            skipped += 1
+        elif not replace:
+            raise DocumentError(
+                f"Document {row.id!r} is stored already with other content. Use upsert to replace it, "
+                "or give the new one another id. Nothing of this batch was stored."
+            )
+        elif before.content == row.content:
+            relabelled[key] = row
+        else:
+            changes.append(_Change(document, row, key))
+    if relabelled:
+        storage.update(relabelled)
+    written, unread = _write(storage, models, changes, given)
+    added = sum(1 for change in written if not change.replaced)
+    return AddReport(
+        added=added,
+        updated=len(written) - added + len(relabelled),
+        skipped=skipped + len(documents) - len(rows) - len(failed),
+        failed=(*failed, *unread),
+    )
+
+
+def _rows(documents: Sequence[Document]) -> tuple[dict[str, tuple[Document, Row]], list[Failure]]:
+    """Return the rows of a batch by id, and the documents whose picture cannot be read.
+
+    A document that is given twice counts once.
+    """
+    rows: dict[str, tuple[Document, Row]] = {}
+    failed: list[Failure] = []
+    for at, document in enumerate(documents):
+        try:
+            if document.image is not None:
+                _ = document.image.header
+            row = _row(document)
+        except MediaError as error:
+            failed.append(Failure(document.id, document.source, str(error)))
+            continue
+        known = rows.setdefault(document.id, (document, row))[1]
+        if known != row:
+            raise DocumentError(
+                f"Two documents of one batch have the id {document.id!r} but not the same content (the "
+                f"second is number {at}). Give each its own id. Nothing of this batch was stored."
+            )
+    return rows, failed
+
+
+def _write(
+    storage: LocalStorage, models: Models, changes: Sequence[_Change], given: Given
+) -> tuple[Sequence[_Change], list[Failure]]:
+    """Encode and store; when a picture cannot be decoded, report it and store the others."""
+    if not changes:
+        return (), []
+    documents = [change.document for change in changes]
+    try:
+        vectors = embed_documents(models, documents, given)
+    except MediaError:
+        reasons = unreadable(documents)
+        if not reasons:
+            raise
+        failed = [_failure(documents[at], error) for at, error in sorted(reasons.items())]
+        rest = [change for at, change in enumerate(changes) if at not in reasons]
+        written, more = _write(storage, models, rest, given)
+        return written, failed + more
+    storage.write(
+        [change.row for change in changes],
+        [document.image for document in documents],
+        vectors,
+        replaced=[change.replaced for change in changes if change.replaced],
+    )
+    return changes, []
+
+
+def _row(document: Document) -> Row:
+    image = document.image
+    text = document.text if document.has_text else None
+    sha256 = image.sha256 if image else None
+    content = "\0".join((text or "", sha256 or ""))
+    return Row(
+        id=document.id,
+        text=text,
+        image=sha256,
+        image_path=None,
+        image_name=image.name if image else None,
+        metadata=json.dumps(document.metadata, allow_nan=False),
+        group=document.group,
+        order=document.order,
+        content=hashlib.sha256(content.encode()).hexdigest(),
+    )
+
+
+def _same(stored: Row, row: Row) -> bool:
+    """Whether nothing differs but where the picture lies, which only the store knows."""
+    return (stored.content, stored.metadata, stored.group, stored.order, stored.image_name) == (
+        row.content, row.metadata, row.group, row.order, row.image_name
+    )  # fmt: skip
+
+
+def _failure(document: Document, error: DiptychError) -> Failure:
+    return Failure(document.id, document.source, str(error))

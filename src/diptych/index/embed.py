@@ -1,0 +1,210 @@
+"""Turning documents and queries into the vectors of the three indexes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from diptych.errors import DiptychError, MediaError
+from diptych.image import Image
+from diptych.protocols import Aligner, FusionModel, ImageEncoder, TextEncoder
+from diptych.storage import VectorRows
+from diptych.types import Document, Query
+from diptych.vectors import Vectors, unit_rows
+
+__all__ = ["Models", "QueryVectors", "embed_documents", "embed_queries", "unreadable"]
+
+QueryVectors = dict[str, Vectors]
+"""For each list that a query can search, its ``(1, dim)`` vector."""
+
+_NONE = np.empty(0, np.int64)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """The models of an index; what is missing leaves its list empty."""
+
+    text: TextEncoder | None
+    image: ImageEncoder | None
+    fusion: FusionModel
+    aligner: Aligner | None
+
+    @property
+    def joint_text(self) -> TextEncoder | None:
+        """The image encoder's own text tower, when it has one."""
+        return self.image if isinstance(self.image, TextEncoder) else None
+
+    @property
+    def joint_image(self) -> ImageEncoder | None:
+        """The text encoder's own image tower, when it has one."""
+        return self.text if isinstance(self.text, ImageEncoder) else None
+
+
+def embed_documents(
+    models: Models,
+    documents: Sequence[Document],
+    given: Mapping[str, Mapping[str, ArrayLike]],
+) -> VectorRows:
+    """Return the vectors of a batch, by list, with the positions that they belong to.
+
+    Args:
+        models: The encoders.
+        documents: The batch.
+        given: For "text" and "image", vectors by document id that need not be made.
+
+    Raises:
+        VectorError: An encoder, or the caller, gave vectors that cannot be stored.
+    """
+    rows: dict[str, tuple[NDArray[np.int64], Vectors]] = {}
+    text, image = models.text, models.image
+    if text is not None:
+        at = _positions(documents, "has_text")
+        texts = [documents[i].text or "" for i in at]
+        made = _embed(text.encode_document, texts, [documents[i].id for i in at], given.get("text", {}))
+        rows["text"] = at, unit_rows(made, rows=len(at), dim=text.dim, origin=_origin(text))
+    if image is not None:
+        at = _positions(documents, "has_image")
+        images = [picture for i in at if (picture := documents[i].image) is not None]
+        made = _embed(image.encode_image, images, [documents[i].id for i in at], given.get("image", {}))
+        rows["image"] = at, unit_rows(made, rows=len(at), dim=image.dim, origin=_origin(image))
+    if rows:
+        rows["cross_modal"] = _fuse_documents(models.fusion, rows)
+    return rows
+
+
+def embed_queries(
+    models: Models, queries: Sequence[Query], given: QueryVectors
+) -> list[QueryVectors]:
+    """Return one vector for each query and each list that it can search.
+
+    A text reaches the pictures through the image encoder's own text tower, or the aligner; a picture
+    reaches the texts the same way. Each encoder is called once for all queries.
+
+    Args:
+        models: The encoders.
+        queries: What is asked.
+        given: Vectors for every query, made elsewhere; those are not made again.
+    """
+    texts = [i for i, query in enumerate(queries) if query.has_text]
+    pictures = [i for i, query in enumerate(queries) if query.image is not None]
+    found: list[QueryVectors] = [{} for _ in queries]
+    words = [queries[i].text or "" for i in texts]
+    images = [image for i in pictures if (image := queries[i].image) is not None]
+    # What crosses over comes first, so that a query's own text and picture replace it.
+    _give(found, "image", texts, _text_in_image_space(models, words))
+    _give(found, "text", pictures, _image_in_text_space(models, images))
+    if models.text is not None and "text" not in given:
+        made = unit_rows(
+            models.text.encode_query(words), rows=len(words), dim=models.text.dim, origin=_origin(models.text)
+        )
+        _give(found, "text", texts, made)
+    if models.image is not None:
+        made = unit_rows(
+            models.image.encode_image(images), rows=len(images), dim=models.image.dim,
+            origin=_origin(models.image),
+        )  # fmt: skip
+        _give(found, "image", pictures, made)
+    for vectors, query in zip(found, queries, strict=True):
+        vectors.update(given)
+        if vectors and "cross_modal" not in vectors:
+            vectors["cross_modal"] = models.fusion.fuse_query(
+                vectors.get("text"), vectors.get("image"), weights=query.weights
+            )
+    return found
+
+
+def unreadable(documents: Sequence[Document]) -> dict[int, DiptychError]:
+    """Return the positions of documents whose picture cannot be decoded, with the reason."""
+    reasons: dict[int, DiptychError] = {}
+    for i, document in enumerate(documents):
+        try:
+            if document.image is not None:
+                document.image.pil()
+        except MediaError as error:
+            reasons[i] = error
+    return reasons
+
+
+def _text_in_image_space(models: Models, words: Sequence[str]) -> Vectors | None:
+    if models.joint_text is not None:
+        tower = models.joint_text
+        made = tower.encode_query(words)
+        return unit_rows(made, rows=len(words), dim=tower.dim, origin=_origin(tower))
+    if models.aligner is None or models.text is None or models.image is None or not words:
+        return None
+    made = models.aligner.text_to_image(models.text.encode_query(words))
+    return unit_rows(made, rows=len(words), dim=models.image.dim, origin="the aligner")
+
+
+def _image_in_text_space(models: Models, images: Sequence[Image]) -> Vectors | None:
+    if models.joint_image is not None:
+        tower = models.joint_image
+        made = tower.encode_image(images)
+        return unit_rows(made, rows=len(images), dim=tower.dim, origin=_origin(tower))
+    if models.aligner is None or models.text is None or models.image is None or not images:
+        return None
+    made = models.aligner.image_to_text(models.image.encode_image(images))
+    return unit_rows(made, rows=len(images), dim=models.text.dim, origin="the aligner")
+
+
+def _embed(
+    encode: Callable[[Sequence[T]], ArrayLike],
+    inputs: Sequence[T],
+    ids: Sequence[str],
+    given: Mapping[str, ArrayLike],
+) -> ArrayLike:
+    """Encode what was not given, in one call, and return all rows in order."""
+    missing = [i for i, document_id in enumerate(ids) if document_id not in given]
+    made = encode([inputs[i] for i in missing])
+    if len(missing) == len(ids) or len(made := np.asarray(made)) != len(missing):
+        return made
+    rows: list[ArrayLike] = [given.get(document_id, ()) for document_id in ids]
+    for i, row in zip(missing, made, strict=True):
+        rows[i] = row
+    return rows
+
+
+def _fuse_documents(
+    fusion: FusionModel, rows: Mapping[str, tuple[NDArray[np.int64], Vectors]]
+) -> tuple[NDArray[np.int64], Vectors]:
+    """Fuse documents with text, with an image, and with both, each kind in one call."""
+    nothing = (_NONE, np.empty((0, 0), np.float32))
+    text_at, text = rows.get("text", nothing)
+    image_at, image = rows.get("image", nothing)
+    both, in_text, in_image = np.intersect1d(text_at, image_at, return_indices=True)
+    only_text, only_image = ~np.isin(text_at, both), ~np.isin(image_at, both)
+    at = np.concatenate([both, text_at[only_text], image_at[only_image]])
+    fused = [
+        fusion.fuse_document(*kind)
+        for count, kind in (
+            (len(both), (text[in_text], image[in_image])),
+            (int(only_text.sum()), (text[only_text], None)),
+            (int(only_image.sum()), (None, image[only_image])),
+        )
+        if count
+    ]
+    order = np.argsort(at)
+    stacked = np.concatenate(fused) if fused else np.empty((0, fusion.dim), np.float32)
+    return at[order], np.ascontiguousarray(stacked[order], np.float32)
+
+
+def _give(
+    found: list[QueryVectors], name: str, positions: Sequence[int], vectors: Vectors | None
+) -> None:
+    if vectors is not None:
+        for at, i in enumerate(positions):
+            found[i][name] = vectors[at : at + 1]
+
+
+def _positions(documents: Sequence[Document], which: str) -> NDArray[np.int64]:
+    return np.asarray([i for i, d in enumerate(documents) if getattr(d, which)], np.int64)
+
+
+def _origin(encoder: TextEncoder | ImageEncoder) -> str:
+    return f"The encoder {type(encoder).__name__} of space {encoder.space!r}"

@@ -1,0 +1,312 @@
+"""MultimodalIndex: documents in, three vector indexes and a lexical one kept in step."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from diptych.align.fusion_model import ConcatFusion
+from diptych.errors import EncoderMismatch, InvalidArgument
+from diptych.filters import Filter
+from diptych.index import add
+from diptych.index.compatible import check_can_add, check_encoders, check_spaces, spaces_of
+from diptych.index.embed import Models
+from diptych.index.snapshot import Snapshot
+from diptych.index.views import IndexInfo, VectorView
+from diptych.protocols import Aligner, FusionModel, ImageEncoder, TextEncoder
+from diptych.report import AddReport
+from diptych.storage import LocalStorage, PicturePolicy, Space
+from diptych.types import Document, Hit, ListName, Query
+
+__all__ = ["MultimodalIndex"]
+
+Given = Mapping[str, ArrayLike] | None
+
+
+class MultimodalIndex:
+    """Text, image and cross-modal vectors of one corpus, under one id for each document.
+
+    Documents have text, a picture, or both. Their text goes into ``text_index`` and the lexical
+    list, their picture into ``image_index``, and both together into ``cross_modal_index``; a
+    deletion takes a document out of all of them in one commit.
+
+    Args:
+        text_encoder: Makes the vectors of texts. None: texts are found by their words only.
+        image_encoder: Makes the vectors of pictures. When it also encodes texts into the same
+            space, as CLIP does, a text query reaches the pictures through it.
+        path: A folder. It is created by the first ``add`` and everything added is in it when
+            ``add`` returns. None keeps the index in memory.
+        fusion_model: Makes the cross-modal vectors; the exact concatenation by default.
+        aligner: Maps between the two spaces where no encoder does.
+        images: Whether pictures are copied into the folder ("copy"), so that the index is whole
+            in itself, or stay where they are ("reference").
+
+    Raises:
+        EncoderMismatch: The folder was filled with other models than these.
+        FormatError: The folder holds no index.
+
+    Example:
+        >>> from diptych import Document, MultimodalIndex, ToyEncoder
+        >>> index = MultimodalIndex(ToyEncoder(), ToyEncoder())
+        >>> print(index.add([Document(text="a red apple", id="apple")]))
+        1 added
+    """
+
+    def __init__(
+        self,
+        text_encoder: TextEncoder | None = None,
+        image_encoder: ImageEncoder | None = None,
+        *,
+        path: str | os.PathLike[str] | None = None,
+        fusion_model: FusionModel | None = None,
+        aligner: Aligner | None = None,
+        images: PicturePolicy = "copy",
+    ) -> None:
+        check_encoders(text_encoder, image_encoder)
+        if images not in ("copy", "reference"):
+            raise InvalidArgument(f'images={images!r} is unknown; expected "copy" or "reference".')
+        self.path = Path(path) if path is not None else None
+        self.text_encoder = text_encoder
+        self.image_encoder = image_encoder
+        self.fusion_model: FusionModel = fusion_model or ConcatFusion(
+            text_encoder.dim if text_encoder else 0, image_encoder.dim if image_encoder else 0
+        )
+        self.aligner = aligner
+        self._storage = LocalStorage(self.path, images)
+        try:
+            check_spaces(self._storage.spaces, self._models, self.path)
+        except EncoderMismatch:
+            self._storage.close()
+            raise
+
+    # -- changing ---------------------------------------------------------------------------
+
+    def add(
+        self,
+        documents: Iterable[Document],
+        *,
+        batch_size: int = 64,
+        show_progress: bool = False,
+        text_vectors: Given = None,
+        image_vectors: Given = None,
+    ) -> AddReport:
+        """Store new documents and skip those that are stored already, unchanged.
+
+        Each batch is on stable storage before the next one is read, so an interrupted call can be
+        repeated. A document whose picture cannot be read is reported and the others go on.
+
+        Args:
+            documents: Any iterable; read lazily.
+            batch_size: How many are encoded and committed together.
+            show_progress: Show a progress bar on standard error.
+            text_vectors: Vectors of texts by document id, made elsewhere with the same model.
+            image_vectors: Vectors of pictures by document id, likewise.
+
+        Returns:
+            How many were added and skipped, and which failed.
+
+        Raises:
+            DocumentError: Two documents of a batch, or one here and one stored, share an id but not
+                their content. Nothing of that batch is stored. ``upsert`` replaces.
+            VectorError: An encoder returned vectors that cannot be stored.
+            LockedError: Another process or object is writing to the folder.
+        """
+        given = {"text": text_vectors or {}, "image": image_vectors or {}}
+        return self._store(documents, batch_size, show_progress, given, replace=False)
+
+    def upsert(
+        self,
+        documents: Iterable[Document],
+        *,
+        batch_size: int = 64,
+        show_progress: bool = False,
+        text_vectors: Given = None,
+        image_vectors: Given = None,
+    ) -> AddReport:
+        """Store documents, replacing those that are stored under the same id with other content.
+
+        Arguments and errors are those of :meth:`add`. A document of which only metadata, group or
+        order changed is not encoded again.
+        """
+        given = {"text": text_vectors or {}, "image": image_vectors or {}}
+        return self._store(documents, batch_size, show_progress, given, replace=True)
+
+    def delete(self, ids: Iterable[str] | None = None, *, where: Filter | None = None) -> int:
+        """Remove documents by id, by filter, or those that satisfy both, and return how many.
+
+        An id that is not stored is ignored.
+
+        Raises:
+            InvalidArgument: Neither ids nor a filter is given; :meth:`clear` removes everything.
+        """
+        if ids is None and where is None:
+            raise InvalidArgument("delete needs ids, where=, or both. To remove everything use clear().")
+        return self._delete(ids, where)
+
+    def clear(self) -> int:
+        """Remove every document and return how many there were."""
+        return self._delete(None, None)
+
+    def compact(self) -> None:
+        """Give the room of deleted and replaced documents back to the disk."""
+        if not self._storage.is_new:
+            self._storage.compact()
+
+    def close(self) -> None:
+        """Release the folder; everything is stored already. Closing twice is nothing."""
+        self._storage.close()
+
+    # -- looking ----------------------------------------------------------------------------
+
+    @property
+    def text_index(self) -> VectorView:
+        """The vectors of the texts."""
+        return self._view("text")
+
+    @property
+    def image_index(self) -> VectorView:
+        """The vectors of the pictures."""
+        return self._view("image")
+
+    @property
+    def cross_modal_index(self) -> VectorView:
+        """The vectors of text and picture together."""
+        return self._view("cross_modal")
+
+    def search(
+        self,
+        query: Any,
+        k: int = 10,
+        *,
+        modalities: Sequence[str] = ("text", "image"),
+        where: Filter | None = None,
+        vectors: Mapping[str, ArrayLike] | None = None,
+    ) -> dict[ListName, list[Hit]]:
+        """Return the best ``k`` of each ranked list, with the raw scores of the lists.
+
+        To have one list on one scale, use ``MultimodalRetriever``.
+
+        Args:
+            query: A text, a picture, or a ``Query``.
+            k: How many of each list.
+            modalities: "text" stands for the text index and the lexical list, "image" for the image
+                index, both together also for the cross-modal index, which can be named alone.
+            where: Only documents that this filter admits; applied before the search.
+            vectors: Query vectors by list, made elsewhere.
+
+        Raises:
+            InvalidArgument: An empty query, ``k`` below 1, or an unknown modality.
+            FilterError: The filter is malformed.
+        """
+        with self.snapshot() as snapshot:
+            (ranked,) = snapshot.rank([Query.of(query)], k, modalities, where, vectors)
+            keys = {key for found, _ in ranked.lists.values() for key in found.tolist()}
+            stubs = snapshot.stubs(sorted(keys))
+        return {
+            name: [
+                Hit(stubs[key].id, float(score))
+                for key, score in zip(found.tolist(), scores.tolist(), strict=True)
+                if key in stubs
+            ]
+            for name, (found, scores) in ranked.lists.items()
+        }
+
+    def get(
+        self, ids: Iterable[str] | None = None, *, where: Filter | None = None, limit: int | None = None
+    ) -> list[Document]:
+        """Return documents by id, in the order asked for, or by filter, in the order of addition.
+
+        An id that is not stored is left out.
+        """
+        with self.snapshot() as snapshot:
+            return snapshot.documents(snapshot.select(ids, where, limit))
+
+    def ids(self, where: Filter | None = None) -> list[str]:
+        """Return the ids of the documents that a filter admits, in the order of addition."""
+        with self.snapshot() as snapshot:
+            keys = snapshot.select(None, where, None)
+            stubs = snapshot.stubs(keys)
+        return [stubs[key].id for key in keys]
+
+    def info(self) -> IndexInfo:
+        """Return how many documents and vectors there are, and which models made them."""
+        with self.snapshot() as snapshot:
+            counts = snapshot.counts()
+        storage = self._storage
+        return IndexInfo(
+            path=self.path,
+            spaces=dict(storage.spaces or self._spaces()),
+            vectors={name: len(index) for name, index in storage.indexes.items()},
+            bytes=storage.bytes_on_disk(),
+            **counts,
+        )
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Snapshot]:
+        """See one state of the index throughout; changes by other threads wait."""
+        with self._storage.reading():
+            yield Snapshot(self._storage, self._models)
+
+    def __len__(self) -> int:
+        with self.snapshot() as snapshot:
+            return snapshot.counts()["documents"]
+
+    def __contains__(self, document_id: object) -> bool:
+        with self.snapshot() as snapshot:
+            return isinstance(document_id, str) and bool(snapshot.select([document_id], None, None))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<MultimodalIndex {str(self.path) if self.path else 'in memory'}>"
+
+    # -- helpers ----------------------------------------------------------------------------
+
+    def _view(self, name: str) -> VectorView:
+        space = self._storage.spaces.get(name) or self._spaces().get(name)
+        return VectorView(name, lambda: self._storage, space)
+
+    @property
+    def _models(self) -> Models:
+        return Models(self.text_encoder, self.image_encoder, self.fusion_model, self.aligner)
+
+    def _spaces(self) -> dict[str, Space]:
+        """Return which spaces the encoders of this object make."""
+        return spaces_of(self._models)
+
+    def _store(
+        self,
+        documents: Iterable[Document],
+        batch_size: int,
+        show_progress: bool,
+        given: add.Given,
+        *,
+        replace: bool,
+    ) -> AddReport:
+        report = AddReport()
+        for batch in add.batches(documents, batch_size, show_progress=show_progress):
+            check_can_add(self._storage.spaces, self._models, batch)
+            if self._storage.is_new:
+                self._storage.create(self._spaces(), {})
+            report += add.store_batch(self._storage, self._models, batch, given, replace=replace)
+        return report
+
+    def _delete(self, ids: Iterable[str] | None, where: Filter | None) -> int:
+        with self.snapshot() as snapshot:
+            keys = snapshot.select(ids, where, None)
+        if keys:
+            self._storage.delete(np.asarray(sorted(keys), np.int64))
+        return len(keys)

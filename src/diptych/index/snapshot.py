@@ -1,0 +1,201 @@
+"""One state of an index, to search it list by list and to score candidates exactly."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from diptych.errors import InvalidArgument
+from diptych.filters import Filter
+from diptych.index.embed import Models, QueryVectors, embed_queries
+from diptych.lexical import match_expression
+from diptych.storage import LocalStorage, Row, Stub
+from diptych.types import LISTS, Document, ListName, Query
+from diptych.vectors import Vectors, as_vectors
+
+__all__ = ["Keys", "Ranked", "Snapshot", "lists_of"]
+
+Keys = NDArray[np.int64]
+_VECTOR_LISTS: tuple[ListName, ...] = ("text", "image", "cross_modal")
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """What the lists found for one query: keys and raw scores, best first."""
+
+    query: Query
+    vectors: QueryVectors
+    expression: str | None
+    lists: dict[ListName, tuple[Keys, NDArray[np.float32]]]
+
+
+def lists_of(modalities: Sequence[str]) -> tuple[ListName, ...]:
+    """Return the lists that some modalities stand for.
+
+    "text" is the text index and the lexical list, "image" the image index; both together, or
+    "cross_modal", add the cross-modal index.
+
+    Raises:
+        InvalidArgument: None is given, or one is unknown.
+    """
+    asked = {modalities} if isinstance(modalities, str) else set(modalities)
+    known = {"text", "image", "cross_modal"}
+    if not asked or not asked <= known:
+        raise InvalidArgument(
+            f"modalities={modalities!r} was given; expected some of 'text', 'image', 'cross_modal'."
+        )
+    chosen: set[str] = set(asked)
+    if "text" in asked:
+        chosen.add("lexical")
+    if {"text", "image"} <= asked:
+        chosen.add("cross_modal")
+    return tuple(name for name in LISTS if name in chosen)
+
+
+class Snapshot:
+    """Reads one state of a store. Made by ``MultimodalIndex.snapshot``, and valid inside it."""
+
+    def __init__(self, storage: LocalStorage, models: Models) -> None:
+        self._storage = storage
+        self._models = models
+        self._empty = storage.is_new
+
+    def rank(
+        self,
+        queries: Sequence[Query],
+        depth: int,
+        modalities: Sequence[str],
+        where: Filter | None,
+        vectors: Mapping[str, ArrayLike] | None = None,
+    ) -> list[Ranked]:
+        """Search every list for every query, ``depth`` deep.
+
+        Each encoder is called once, and each vector index once for all queries.
+        """
+        if depth < 1:
+            raise InvalidArgument(f"k={depth} was given; expected at least 1.")
+        names = lists_of(modalities)
+        given = self._given(vectors)
+        found = embed_queries(self._models, queries, given)
+        expressions = [match_expression(q.text) if q.text else None for q in queries]
+        ranked = [
+            Ranked(query, own, expression, {})
+            for query, own, expression in zip(queries, found, expressions, strict=True)
+        ]
+        if self._empty:
+            return ranked
+        allowed = self._storage.database.keys(where) if where else None
+        for name in names:
+            if name == "lexical":
+                self._match(ranked, depth, where)
+            else:
+                self._search(name, ranked, depth, allowed)
+        return ranked
+
+    def exact(self, ranked: Ranked, name: ListName, keys: Keys) -> NDArray[np.float32]:
+        """Return the raw score of each key in one list, NaN where the document lacks its modality."""
+        if name != "lexical":
+            scores: NDArray[np.float32] = (
+                self._storage.indexes[name].vectors(keys) @ ranked.vectors[name][0]
+            )
+            return scores
+        stubs = self.stubs(keys.tolist())
+        scores = np.asarray(
+            [0.0 if key in stubs and stubs[key].has_text else np.nan for key in keys.tolist()], np.float32
+        )
+        if ranked.expression is not None:
+            matched, values = self._storage.database.match_among(ranked.expression, keys)
+            order = np.argsort(keys)
+            scores[order[np.searchsorted(keys, matched, sorter=order)]] = values
+        return scores
+
+    def null_scores(self, ranked: Ranked, name: ListName) -> NDArray[np.float32]:
+        """Return the scores of a fixed sample of the corpus in one vector list."""
+        return self._storage.indexes[name].sample_scores(ranked.vectors[name])
+
+    def select(
+        self, ids: Iterable[str] | None, where: Filter | None, limit: int | None
+    ) -> list[int]:
+        """Return the keys of stored documents, in the order of ``ids`` or of addition."""
+        if ids is None:
+            return [] if self._empty else self._storage.database.keys(where, limit).tolist()
+        if isinstance(ids, str):
+            raise InvalidArgument(f"ids={ids!r} is one string; expected a list of ids.")
+        wanted = list(dict.fromkeys(ids))
+        if self._empty or not wanted:
+            return []
+        found = self._storage.database.keys_of(wanted)
+        keys = [found[i] for i in wanted if i in found]
+        if where is not None:
+            admitted = set(self._storage.database.keys(where).tolist())
+            keys = [key for key in keys if key in admitted]
+        return keys[:limit]
+
+    def stubs(self, keys: Sequence[int]) -> dict[int, Stub]:
+        """Return what ranking needs to know of some documents."""
+        return self._storage.database.stubs(keys) if keys else {}
+
+    def members(self, groups: Iterable[str], where: Filter | None) -> list[Stub]:
+        """Return the documents of some groups that a filter admits, in reading order."""
+        wanted = list(groups)
+        return self._storage.database.members(wanted, where) if wanted else []
+
+    def documents(self, keys: Sequence[int]) -> list[Document]:
+        """Return documents by key, in the order of the keys."""
+        rows = self._storage.database.rows(keys) if keys else {}
+        return [self._document(rows[key]) for key in keys if key in rows]
+
+    def counts(self) -> dict[str, int]:
+        """Return how many documents there are, and with what."""
+        if self._empty:
+            return dict.fromkeys(("documents", "texts", "images", "both", "groups"), 0)
+        return self._storage.database.counts()
+
+    def _document(self, row: Row) -> Document:
+        return Document(
+            text=row.text,
+            image=self._storage.pictures.find(row),
+            id=row.id,
+            metadata=json.loads(row.metadata),
+            group=row.group,
+            order=row.order,
+        )
+
+    def _search(self, name: ListName, ranked: Sequence[Ranked], depth: int, allowed: Keys | None) -> None:
+        index = self._storage.indexes.get(name)
+        asking = [r for r in ranked if name in r.vectors and r.vectors[name].shape[1] == (index.dim if index else 0)]
+        if index is None or not asking:
+            return
+        queries = np.ascontiguousarray(np.concatenate([r.vectors[name] for r in asking]), np.float32)
+        scores, keys = index.search(queries, depth, allowed)
+        for at, one in enumerate(asking):
+            kept = keys[at] >= 0
+            one.lists[name] = keys[at][kept], scores[at][kept]
+
+    def _match(self, ranked: Sequence[Ranked], depth: int, where: Filter | None) -> None:
+        for one in ranked:
+            if one.expression is not None:
+                one.lists["lexical"] = self._storage.database.match(one.expression, depth, where)
+
+    def _given(self, vectors: Mapping[str, ArrayLike] | None) -> QueryVectors:
+        """Check query vectors that the caller made."""
+        checked: dict[str, Vectors] = {}
+        dims = {
+            "text": self._models.text.dim if self._models.text else 0,
+            "image": self._models.image.dim if self._models.image else 0,
+            "cross_modal": self._models.fusion.dim,
+        }
+        for name, vector in (vectors or {}).items():
+            if name not in _VECTOR_LISTS:
+                raise InvalidArgument(
+                    f"A query vector is given for {name!r}; expected {', '.join(_VECTOR_LISTS)}."
+                )
+            checked[name] = as_vectors(
+                np.atleast_2d(np.asarray(vector, np.float32)), rows=1, dim=dims[name],
+                origin=f"The caller's query vector for {name!r}",
+            )  # fmt: skip
+        return checked

@@ -1,0 +1,110 @@
+"""What one can see of an index: its vector indexes one by one, and its size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from diptych.errors import InvalidArgument
+from diptych.filters import Filter
+from diptych.storage import LocalStorage, Space
+from diptych.types import Hit
+from diptych.vectors import Vectors, as_vectors
+
+if TYPE_CHECKING:
+    from diptych.storage.faiss_index import VectorIndex
+
+__all__ = ["IndexInfo", "VectorView"]
+
+
+@dataclass(frozen=True, slots=True)
+class IndexInfo:
+    """The size of an index and the models that it was built with."""
+
+    path: Path | None
+    documents: int
+    texts: int
+    images: int
+    both: int
+    groups: int
+    spaces: dict[str, Space]
+    vectors: dict[str, int]
+    bytes: int
+
+
+class VectorView:
+    """One of the three vector indexes: how many vectors, of which space, and a search in it alone.
+
+    Args:
+        name: "text", "image" or "cross_modal".
+        storage: Returns the store that holds it.
+    """
+
+    def __init__(self, name: str, storage: Callable[[], LocalStorage], space: Space | None) -> None:
+        self._name = name
+        self._storage = storage
+        self._space = space
+
+    def __len__(self) -> int:
+        with self._storage().reading():
+            index = self._index()
+            return 0 if index is None else len(index)
+
+    @property
+    def dim(self) -> int:
+        """The number of columns; 0 when there is no encoder for this index."""
+        return self._space.dim if self._space else 0
+
+    @property
+    def space(self) -> str:
+        """The space that the vectors live in; empty when there is no encoder for this index."""
+        return self._space.name if self._space else ""
+
+    def search(self, vectors: ArrayLike, k: int = 10, *, where: Filter | None = None) -> list[list[Hit]]:
+        """Return the best ``k`` documents for each query vector, by inner product.
+
+        Args:
+            vectors: ``(n, dim)``, of the space of this index. Unit rows give cosines.
+            k: How many; all that match when there are fewer.
+            where: Only documents that this filter admits; applied before the search.
+
+        Raises:
+            VectorError: The vectors have another shape, or are not finite.
+        """
+        if k < 1:
+            raise InvalidArgument(f"{self._name}_index.search was given k={k}; expected at least 1.")
+        count = len(np.atleast_1d(np.asarray(vectors, dtype=np.float32)))
+        queries = as_vectors(vectors, rows=count, dim=self.dim, origin=f"The query of {self._name}_index")
+        storage = self._storage()
+        with storage.reading():
+            index = self._index()
+            if index is None:
+                return [[] for _ in range(count)]
+            allowed = storage.database.keys(where) if where else None
+            scores, keys = index.search(queries, k, allowed)
+            stubs = storage.database.stubs(np.unique(keys).tolist())
+        return [
+            [Hit(stubs[key].id, float(score)) for key, score in zip(*pair, strict=True) if key in stubs]
+            for pair in zip(keys.tolist(), scores.tolist(), strict=True)
+        ]
+
+    def vectors(self, ids: Sequence[str]) -> Vectors:
+        """Return the stored vectors of some documents, ``(len(ids), dim)``, NaN where there is none."""
+        storage = self._storage()
+        with storage.reading():
+            index = self._index()
+            if index is None:
+                return np.full((len(ids), self.dim), np.nan, np.float32)
+            keys = storage.database.keys_of(ids)
+            return index.vectors(np.asarray([keys.get(i, -1) for i in ids], np.int64))
+
+    def _index(self) -> VectorIndex | None:
+        return self._storage().indexes.get(self._name)
+
+    def __repr__(self) -> str:
+        return f"<{self._name}_index: {len(self)} vectors of {self.dim} in {self.space!r}>"

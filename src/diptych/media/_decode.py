@@ -1,0 +1,76 @@
+"""Pixels out of an encoded picture, and an encoded picture out of pixels."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+import PIL.Image
+from PIL.Image import Transpose
+
+from diptych.errors import MediaError
+from diptych.media._colour import to_rgb
+from diptych.media._containers import orientation
+from diptych.media._header import Opened, check_size, open_picture
+
+__all__ = ["decode", "from_pil", "pixels"]
+
+# What to do with the stored pixels for each EXIF orientation (Exif 2.32, tag 0x0112).
+_TURNS = {
+    2: Transpose.FLIP_LEFT_RIGHT,
+    3: Transpose.ROTATE_180,
+    4: Transpose.FLIP_TOP_BOTTOM,
+    5: Transpose.TRANSPOSE,
+    6: Transpose.ROTATE_270,
+    7: Transpose.TRANSVERSE,
+    8: Transpose.ROTATE_90,
+}
+
+
+def decode(data: bytes, *, name: str) -> PIL.Image.Image:
+    """Return the first frame, upright, as 8-bit RGB on a white ground.
+
+    Args:
+        data: The whole encoded file.
+        name: What to call the picture in messages.
+
+    Raises:
+        MediaError: Not a supported format, damaged, cut off, or over the limits.
+    """
+    return pixels(open_picture(data, name), name)
+
+
+def pixels(opened: Opened, name: str) -> PIL.Image.Image:
+    """Return the pixels of an opened picture, as :func:`decode`."""
+    try:
+        opened.picture.load()
+        rgb = to_rgb(opened.picture)
+    except Exception as error:  # Pillow raises nearly anything on damaged files
+        raise MediaError(
+            f"The picture {name} is damaged: its {opened.header.format} data could not be decoded "
+            f"({error}). Save or download it again."
+        ) from error
+    turn = _TURNS.get(opened.orientation)
+    return rgb if turn is None else rgb.transpose(turn)
+
+
+def from_pil(picture: PIL.Image.Image) -> bytes:
+    """Return the current frame of a PIL picture as a PNG file: upright, 8-bit RGB, on white.
+
+    Raises:
+        MediaError: It has no pixels, too many, or cannot be loaded.
+    """
+    name = f"given as a PIL picture (mode {picture.mode})"
+    check_size(picture.width, picture.height, name)
+    try:
+        picture.load()
+        rgb = to_rgb(picture)
+        exif = picture.info.get("exif")
+        turn = _TURNS.get(orientation(exif)) if isinstance(exif, bytes) else None
+        file = BytesIO()
+        (rgb if turn is None else rgb.transpose(turn)).save(file, "PNG", compress_level=4)
+    except Exception as error:  # Pillow raises nearly anything on damaged files
+        raise MediaError(
+            f"The picture {name} could not be read: {error}. Pass the path or the bytes of its "
+            "file instead."
+        ) from error
+    return file.getvalue()

@@ -1,0 +1,76 @@
+"""The pictures of an index: copied into it under their content hash, or left where they are."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Literal
+
+from diptych.errors import CorruptionError
+from diptych.image import Image
+from diptych.storage import files
+from diptych.storage.rows import Row
+
+__all__ = ["PicturePolicy", "Pictures"]
+
+PicturePolicy = Literal["copy", "reference"]
+"""Whether the index holds its own copy of each picture, or only the path of the file."""
+
+_COPY = re.compile(r"assets/[0-9a-f]{2}/[0-9a-f]{64}\.[a-z]{3,4}")
+
+
+class Pictures:
+    """Keeps pictures and finds them again.
+
+    Args:
+        folder: The folder of the index; None keeps the references in memory.
+        policy: "copy" makes the index whole in itself: it can be moved, and what a model is shown
+            is what was embedded. "reference" saves the room, and notices a changed file by its
+            hash. Pictures given as bytes are always copied.
+    """
+
+    def __init__(self, folder: Path | None, policy: PicturePolicy) -> None:
+        self._folder = folder
+        self._policy = policy
+        self._in_memory: dict[str, Image] = {}
+
+    def keep(self, image: Image) -> tuple[str, str]:
+        """Make a picture durable and return its content hash and where it lies."""
+        if self._folder is None:
+            self._in_memory[image.sha256] = image
+            return image.sha256, ""
+        if self._policy == "reference" and image.path is not None:
+            return image.sha256, os.path.abspath(image.path)
+        place = f"assets/{image.sha256[:2]}/{image.sha256}.{image.mime.rpartition('/')[2]}"
+        files.write_once(self._folder / place, image.read())
+        return image.sha256, place
+
+    def find(self, row: Row) -> Image | None:
+        """Return the picture of a document, unopened; None when it has none.
+
+        Raises:
+            CorruptionError: The database names a place that is not of the index.
+        """
+        if row.image is None:
+            return None
+        if self._folder is None:
+            return self._in_memory[row.image]
+        place = row.image_path or ""
+        if os.path.isabs(place):
+            return Image(place, name=row.image_name or "", sha256=row.image)
+        if not _COPY.fullmatch(place) or Path(place).stem != row.image:
+            raise CorruptionError(
+                f"Document {row.id!r} has its picture at {place!r}, which is no place of the index "
+                f"{str(self._folder)!r}. Restore the database from a backup."
+            )
+        return Image(self._folder / place, name=row.image_name or "", sha256=row.image)
+
+    def sweep(self, referenced: set[str]) -> None:
+        """Remove the copies that no document refers to any more."""
+        if self._folder is None:
+            self._in_memory = {h: i for h, i in self._in_memory.items() if h in referenced}
+            return
+        for path in sorted((self._folder / "assets").glob("??/*")):
+            if path.stem not in referenced:
+                files.remove(path)

@@ -1,0 +1,229 @@
+"""What goes in and what comes out: documents, pictures, queries, hits, fused documents."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from diptych.errors import DocumentError, InvalidArgument
+from diptych.image import Image
+from diptych.metadata import checked_metadata, checked_string
+
+__all__ = [
+    "LISTS",
+    "Document",
+    "Evidence",
+    "FusedDocument",
+    "Hit",
+    "Image",
+    "ListName",
+    "Query",
+    "Weights",
+]
+
+ListName = Literal["text", "image", "cross_modal", "lexical"]
+"""A ranked list: one for each vector index, and one by words."""
+
+LISTS: tuple[ListName, ...] = ("text", "image", "cross_modal", "lexical")
+
+Weights = Mapping[str, float]
+"""How much each ranked list counts, 1 when it is not named, 0 to leave it out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A piece of a corpus: a text, a picture, or both.
+
+    Attributes:
+        text: The words: a paragraph, a caption, the text beside the picture.
+        image: The picture. A path, bytes, a ``data:`` URI or a PIL picture is converted.
+        id: Any string; by default a hash of text, picture and group, so that equal content has an
+            equal id.
+        metadata: JSON values, at most 32 deep and 256 KiB; comes back as it was given.
+        group: What the document belongs to (a section, a page, a figure). Documents of one group
+            are related: a text hit brings the picture nearest in order, a picture hit its text.
+        order: The position within the group, for reading order and for nearness.
+
+    Raises:
+        DocumentError: Neither text nor image, or metadata that is not JSON.
+        MediaError: ``image`` is no picture reference, or (when ``id`` is left out) unreadable.
+    """
+
+    text: str | None = None
+    image: Image | None = None
+    id: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    group: str | None = None
+    order: int = 0
+
+    def __post_init__(self) -> None:
+        for name, value in (("id", self.id), ("text", self.text), ("group", self.group)):
+            if value is not None or name == "id":
+                checked_string(value, name, self.id)
+        if self.image is not None:
+            object.__setattr__(self, "image", Image.of(self.image))
+        if not self.has_text and self.image is None:
+            raise DocumentError(
+                f"Document {self.id!r} has neither text nor an image. Give it one of them, or leave it out."
+            )
+        object.__setattr__(self, "metadata", checked_metadata(self.metadata, self.id))
+        if not self.id:
+            object.__setattr__(self, "id", self._content_id())
+
+    @property
+    def has_text(self) -> bool:
+        """Whether there is text beyond white space."""
+        return bool(self.text and self.text.strip())
+
+    @property
+    def has_image(self) -> bool:
+        """Whether there is a picture."""
+        return self.image is not None
+
+    @property
+    def source(self) -> str:
+        """Where the document comes from: ``metadata["source"]``, else the picture's name, else the id."""
+        source = self.metadata.get("source")
+        if isinstance(source, str) and source:
+            return source
+        return (self.image.name if self.image else "") or self.id
+
+    def _content_id(self) -> str:
+        image = self.image.sha256 if self.image else ""
+        parts = "\0".join((self.text or "", image, self.group or ""))
+        return hashlib.sha256(parts.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What is asked: a text, a picture, or both.
+
+    Attributes:
+        text: The question.
+        image: A picture to look for, or to read together with the text.
+        weights: How much each ranked list counts for this query; needs no re-indexing.
+
+    Raises:
+        InvalidArgument: Neither text nor image, an unknown list, or a weight that is negative.
+    """
+
+    text: str | None = None
+    image: Image | None = None
+    weights: Weights = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.text is not None and not isinstance(self.text, str):
+            raise InvalidArgument(
+                f"A query has a text of type {type(self.text).__name__}; expected a string."
+            )
+        if self.image is not None:
+            object.__setattr__(self, "image", Image.of(self.image))
+        if not (self.text and self.text.strip()) and self.image is None:
+            raise InvalidArgument("A query needs text, an image, or both; it has neither.")
+        for name, weight in self.weights.items():
+            if name not in LISTS:
+                raise InvalidArgument(
+                    f"A query weights the list {name!r}; the lists are {', '.join(LISTS)}."
+                )
+            if not 0 <= weight < math.inf:
+                raise InvalidArgument(
+                    f"A query gives the list {name!r} the weight {weight}; expected a number ≥ 0."
+                )
+
+    @property
+    def has_text(self) -> bool:
+        """Whether there is text beyond white space."""
+        return bool(self.text and self.text.strip())
+
+    @classmethod
+    def of(cls, value: Any) -> Query:
+        """Return a query from a string (always a text), a path, bytes, a picture or a ``Query``.
+
+        Raises:
+            InvalidArgument: The value is none of these, or empty.
+        """
+        if isinstance(value, Query):
+            return value
+        if isinstance(value, str):
+            return cls(text=value)
+        return cls(image=Image.of(value))
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One document found by one list. ``score``: higher is better, always."""
+
+    id: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Why a document was found.
+
+    Attributes:
+        document_id: The document.
+        list: The ranked list that holds it.
+        rank: Its place in that list, from 1; 0 when it was scored without being among the first.
+        score: The raw value: a cosine in [-1, 1] for text and image, an inner product for
+            cross_modal, BM25 (≥ 0) for lexical.
+        contribution: What this list added to the fused score, on the scale of the fusion; 0 for
+            a document that was brought in by a link.
+    """
+
+    document_id: str
+    list: ListName
+    rank: int
+    score: float
+    contribution: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class FusedDocument:
+    """Related documents found together, in reading order, under one score.
+
+    Attributes:
+        documents: One or more documents.
+        score: In [0, 1], higher is better, on one scale for text and pictures.
+        evidence: Which list found which document, where, and with what raw score.
+        id: The id of the document that was found first.
+    """
+
+    documents: tuple[Document, ...]
+    score: float
+    evidence: tuple[Evidence, ...]
+    id: str
+
+    @property
+    def text(self) -> str:
+        """The texts in reading order, a blank line between them."""
+        return "\n\n".join(d.text for d in self.documents if d.text and d.has_text)
+
+    @property
+    def images(self) -> tuple[Image, ...]:
+        """The pictures in reading order."""
+        return tuple(d.image for d in self.documents if d.image is not None)
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """The metadata of the document that was found first."""
+        return self._first.metadata
+
+    @property
+    def source(self) -> str:
+        """Where the document that was found first comes from."""
+        return self._first.source
+
+    @property
+    def kind(self) -> Literal["text", "image", "text+image"]:
+        """What the parts hold together."""
+        if not self.images:
+            return "text"
+        return "text+image" if self.text else "image"
+
+    @property
+    def _first(self) -> Document:
+        return next((d for d in self.documents if d.id == self.id), self.documents[0])
