@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -5,3 +7,12 @@ import pytest
 @pytest.fixture
 def rng():
     return np.random.default_rng(7)
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """The folder of evaluation data and models beside the repository, which is no part of it."""
+    folder = Path(__file__).resolve().parents[2] / "shared"
+    if not (folder / "models").is_dir():
+        pytest.skip("needs the folder ../shared with evaluation models and data")
+    return folder

@@ -6,6 +6,7 @@
     {"year": {"$gte": 2020, "$lt": 2025}}               several operators, all must hold
     {"$or": [{"lang": "en"}, {"tags": {"$contains": "pump"}}]}
     {"$not": {"author.name": {"$in": ["A", "B"]}}}      a nested key, with a dot
+    {"$id": ["a", "b"]}                                 documents by id, or one id
 
 A key that a document lacks (or holds as null) satisfies only ``$ne``, ``$nin``, ``{"$exists": False}``
 and ``{"$empty": True}``. Numbers compare with numbers, strings with strings (by code point), true and
@@ -85,9 +86,11 @@ def _group(where: object, depth: int) -> _Sql:
             raise FilterError(f"A filter has the key {key!r}; keys are strings.")
         if key in ("$and", "$or", "$not"):
             terms.append(_combine(key, operand, depth))
+        elif key == "$id":
+            terms.append(_ids(operand))
         elif key.startswith("$"):
             raise FilterError(
-                f"Unknown operator {key!r} at the top of a filter; expected a metadata key, "
+                f"Unknown operator {key!r} at the top of a filter; expected a metadata key, $id, "
                 "$and, $or or $not."
             )
         else:
@@ -107,6 +110,13 @@ def _combine(operator: str, operand: object, depth: int) -> _Sql:
         return _join(terms, "AND", "TRUE")
     either, parameters = _join(terms, "OR", "FALSE")
     return (either, parameters) if operator == "$or" else (f"NOT ({either})", parameters)
+
+
+def _ids(operand: object) -> _Sql:
+    ids = [operand] if isinstance(operand, str) else _array("$id", "$in", operand)
+    for identity in ids:
+        _string("$id", "$in", identity)
+    return "documents.id IN (SELECT value FROM json_each(?))", [json.dumps(ids)]
 
 
 def _conditions(name: str, operand: object) -> _Sql:
@@ -157,7 +167,9 @@ def _eq(name: str, operand: Any) -> _Sql:
 def _in(name: str, operand: Any) -> _Sql:
     typed = [_typed(name, "$in", value) for value in _array(name, "$in", operand)]
     terms = [
-        _has("kind = ? AND value IN (SELECT value FROM json_each(?))", name, kind, json.dumps(values))
+        _has(
+            "kind = ? AND value IN (SELECT value FROM json_each(?))", name, kind, json.dumps(values)
+        )
         for kind in (_SCALAR, _LIST, _OBJECT)
         if (values := [value for k, value in typed if k == kind])
     ]
@@ -184,7 +196,9 @@ def _exists(name: str, operand: Any) -> _Sql:
 
 
 def _empty(name: str, operand: Any) -> _Sql:
-    filled = _has("NOT (kind = 'scalar' AND value = '') AND NOT (kind = 'list' AND value = '[]')", name)
+    filled = _has(
+        "NOT (kind = 'scalar' AND value = '') AND NOT (kind = 'list' AND value = '[]')", name
+    )
     return _not(filled) if _flag(name, "$empty", operand) else filled
 
 
@@ -245,7 +259,9 @@ def _typed(name: str, operator: str, operand: Any) -> tuple[str, Any]:
     """Return the kind and the value under which :func:`fields` would have stored the operand."""
     if isinstance(operand, str | int | float):
         if isinstance(operand, float) and not math.isfinite(operand):
-            raise FilterError(f"{operator} on {name!r} was given {operand}; expected a finite number.")
+            raise FilterError(
+                f"{operator} on {name!r} was given {operand}; expected a finite number."
+            )
         return _SCALAR, _scalar(operand)
     try:
         if isinstance(operand, Mapping):
@@ -253,7 +269,9 @@ def _typed(name: str, operator: str, operand: Any) -> tuple[str, Any]:
         if isinstance(operand, list | tuple):
             return _LIST, _canonical(operand)
     except (TypeError, ValueError, RecursionError) as error:
-        raise FilterError(f"{operator} on {name!r} was given a value that is not JSON: {error}") from error
+        raise FilterError(
+            f"{operator} on {name!r} was given a value that is not JSON: {error}"
+        ) from error
     raise FilterError(
         f"{operator} on {name!r} was given {type(operand).__name__}; expected a JSON value."
     )
@@ -261,13 +279,17 @@ def _typed(name: str, operator: str, operand: Any) -> tuple[str, Any]:
 
 def _array(name: str, operator: str, operand: Any) -> list[Any]:
     if not isinstance(operand, list | tuple | set | frozenset):
-        raise FilterError(f"{operator} on {name!r} was given {type(operand).__name__}; expected a list.")
+        raise FilterError(
+            f"{operator} on {name!r} was given {type(operand).__name__}; expected a list."
+        )
     return list(operand)
 
 
 def _string(name: str, operator: str, operand: Any) -> str:
     if not isinstance(operand, str):
-        raise FilterError(f"{operator} on {name!r} was given {type(operand).__name__}; expected a string.")
+        raise FilterError(
+            f"{operator} on {name!r} was given {type(operand).__name__}; expected a string."
+        )
     return operand
 
 

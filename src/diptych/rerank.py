@@ -42,7 +42,9 @@ class FunctionReranker:
         with_words = [at for at, text in enumerate(texts) if text]
         rescored = list(documents)
         if query.text and with_words:
-            scores = np.asarray(self._score(query.text, [texts[at] for at in with_words]), np.float64)
+            scores = np.asarray(
+                self._score(query.text, [texts[at] for at in with_words]), np.float64
+            )
             if scores.shape != (len(with_words),) or not np.all((scores >= 0) & (scores <= 1)):
                 raise InvalidArgument(
                     f"A reranker returned scores of shape {scores.shape} for {len(with_words)} texts; "

@@ -71,8 +71,12 @@ class MultimodalRetriever:
                 "An index and its parts were given together. Pass either index=, which has its own "
                 "encoders, or the encoders and path=."
             )
-        self.index = index or MultimodalIndex(
-            text_encoder, image_encoder, path=path, fusion_model=fusion_model, aligner=aligner
+        self.index = (
+            index
+            if index is not None
+            else MultimodalIndex(
+                text_encoder, image_encoder, path=path, fusion_model=fusion_model, aligner=aligner
+            )
         )
         self.reranker = reranker
         self.depth = depth

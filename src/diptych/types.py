@@ -67,7 +67,8 @@ class Document:
             object.__setattr__(self, "image", Image.of(self.image))
         if not self.has_text and self.image is None:
             raise DocumentError(
-                f"Document {self.id!r} has neither text nor an image. Give it one of them, or leave it out."
+                f"Document {self.id!r} has neither text nor an image. Give it one of them, "
+                "or leave it out."
             )
         object.__setattr__(self, "metadata", checked_metadata(self.metadata, self.id))
         if not self.id:
@@ -85,7 +86,7 @@ class Document:
 
     @property
     def source(self) -> str:
-        """Where the document comes from: ``metadata["source"]``, else the picture's name, else the id."""
+        """Where it comes from: ``metadata["source"]``, else the picture's name, else the id."""
         source = self.metadata.get("source")
         if isinstance(source, str) and source:
             return source

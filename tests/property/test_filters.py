@@ -25,7 +25,10 @@ VALUES = st.one_of(
 )
 METADATA = st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=4)
 CONDITIONS = st.one_of(
-    st.tuples(st.sampled_from(["$eq", "$ne"]), st.one_of(st.none(), SCALARS, st.lists(SCALARS, max_size=2))),
+    st.tuples(
+        st.sampled_from(["$eq", "$ne"]),
+        st.one_of(st.none(), SCALARS, st.lists(SCALARS, max_size=2)),
+    ),
     st.tuples(st.sampled_from(["$gt", "$gte", "$lt", "$lte", "$contains"]), SCALARS),
     st.tuples(
         st.sampled_from(["$in", "$nin"]),
@@ -59,7 +62,9 @@ def matches(where, metadata):
         elif key == "$or":
             holds = any(matches(f, metadata) for f in operand)
         elif key == "$not":
-            holds = not any(matches(f, metadata) for f in ([operand] if isinstance(operand, dict) else operand))
+            holds = not any(
+                matches(f, metadata) for f in ([operand] if isinstance(operand, dict) else operand)
+            )
         else:
             conditions = operand if isinstance(operand, dict) else {"$eq": operand}
             found = [v for v in lookup(metadata, key) if v is not None]
@@ -93,7 +98,9 @@ def condition(name, found, operand):
 
 
 def same_kind(value, operand):
-    return isinstance(value, str) == isinstance(operand, str) and isinstance(value, str | int | float)
+    return isinstance(value, str) == isinstance(operand, str) and isinstance(
+        value, str | int | float
+    )
 
 
 def contains(value, operand):
@@ -128,8 +135,15 @@ def one(name, value, operand):
 def stored(metadatas):
     storage = LocalStorage(None)
     storage.create({"text": Space(1, "s", "f")}, {})
-    rows = [Row(str(i), "t", None, None, None, json.dumps(m), None, 0, "c") for i, m in enumerate(metadatas)]
-    storage.write(rows, [None] * len(rows), {"text": (np.arange(len(rows)), np.ones((len(rows), 1), np.float32))})
+    rows = [
+        Row(str(i), "t", None, None, None, json.dumps(m), None, 0, "c")
+        for i, m in enumerate(metadatas)
+    ]
+    storage.write(
+        rows,
+        [None] * len(rows),
+        {"text": (np.arange(len(rows)), np.ones((len(rows), 1), np.float32))},
+    )
     return storage
 
 
@@ -188,5 +202,14 @@ def test_too_deep_filter_is_refused():
 def test_thousands_of_values_and_of_alternatives():
     storage = stored([{"n": i} for i in range(10)])
     with storage.reading():
-        assert storage.database.keys({"n": {"$in": list(range(5, 100_000))}}).tolist() == [6, 7, 8, 9, 10]
-        assert storage.database.keys({"$or": [{"n": i} for i in range(-3000, 2)]}).tolist() == [1, 2]
+        assert storage.database.keys({"n": {"$in": list(range(5, 100_000))}}).tolist() == [
+            6,
+            7,
+            8,
+            9,
+            10,
+        ]
+        assert storage.database.keys({"$or": [{"n": i} for i in range(-3000, 2)]}).tolist() == [
+            1,
+            2,
+        ]

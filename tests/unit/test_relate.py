@@ -64,7 +64,13 @@ def test_hit_without_partner_is_kept():
 
 def test_unit_holds_at_most_max_parts_and_the_rest_follows():
     corpus = [text(1, 0), *(picture(k, k) for k in range(2, 8))]
-    assert joined(corpus, corpus, max_parts=3) == [([1, 2, 3], 1), ([4], 4), ([5], 5), ([6], 6), ([7], 7)]
+    assert joined(corpus, corpus, max_parts=3) == [
+        ([1, 2, 3], 1),
+        ([4], 4),
+        ([5], 5),
+        ([6], 6),
+        ([7], 7),
+    ]
 
 
 def test_two_paragraphs_of_one_group_stay_two_results():
@@ -79,7 +85,9 @@ def test_limit_is_the_number_of_units():
 
 ITEMS = st.lists(
     st.tuples(
-        st.sampled_from([None, "g", "h"]), st.integers(0, 5), st.sampled_from([(1, 0), (0, 1), (1, 1)])
+        st.sampled_from([None, "g", "h"]),
+        st.integers(0, 5),
+        st.sampled_from([(1, 0), (0, 1), (1, 1)]),
     ),
     max_size=12,
 ).map(lambda rows: [Item(k, g, o, bool(t), bool(i)) for k, (g, o, (t, i)) in enumerate(rows)])

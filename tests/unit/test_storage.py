@@ -15,7 +15,9 @@ SPACES = {"text": Space(DIM, "t", "f1"), "image": Space(DIM, "i", "f2")}
 
 
 def row(name, text="words", group=None, order=0, **metadata):
-    return Row(name, text, None, None, None, json.dumps(metadata), group, order, f"content of {name}")
+    return Row(
+        name, text, None, None, None, json.dumps(metadata), group, order, f"content of {name}"
+    )
 
 
 def unit(rng, n):
@@ -36,7 +38,10 @@ def write(storage, names, vectors, text_at=None, replaced=()):
 
 def keys_by_id(storage):
     with storage.reading():
-        return {stub.id: key for key, stub in storage.database.stubs(storage.database.keys().tolist()).items()}
+        return {
+            stub.id: key
+            for key, stub in storage.database.stubs(storage.database.keys().tolist()).items()
+        }
 
 
 def brute_force(matrix, keys, query, k):
@@ -189,7 +194,9 @@ class TestLocalStorage:
         storage = new_store(tmp_path / "index")
         vectors = unit(rng, 400)
         for start in range(0, 400, 100):
-            write(storage, [f"d{i}" for i in range(start, start + 100)], vectors[start : start + 100])
+            write(
+                storage, [f"d{i}" for i in range(start, start + 100)], vectors[start : start + 100]
+            )
         keys = keys_by_id(storage)
         storage.delete(np.asarray([keys[f"d{i}"] for i in range(300)]))
         before = storage.bytes_on_disk()

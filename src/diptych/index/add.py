@@ -61,7 +61,12 @@ def _with_progress(documents: Iterable[Document]) -> Iterable[Document]:
 
 
 def store_batch(
-    storage: LocalStorage, models: Models, documents: Sequence[Document], given: Given, *, replace: bool
+    storage: LocalStorage,
+    models: Models,
+    documents: Sequence[Document],
+    given: Given,
+    *,
+    replace: bool,
 ) -> AddReport:
     """Store what is new or changed of one batch, in one commit.
 

@@ -24,7 +24,9 @@ def spaces_of(models: Models) -> dict[str, Space]:
             spaces[name] = Space(int(encoder.dim), str(encoder.space), str(encoder.fingerprint))
     if spaces:
         joined = " + ".join(space.name for space in spaces.values())
-        spaces["cross_modal"] = Space(int(models.fusion.dim), joined, str(models.fusion.fingerprint))
+        spaces["cross_modal"] = Space(
+            int(models.fusion.dim), joined, str(models.fusion.fingerprint)
+        )
     return spaces
 
 
@@ -65,13 +67,18 @@ def check_spaces(stored: Mapping[str, Space], models: Models, path: Path | None)
         )
 
 
-def check_can_add(stored: Mapping[str, Space], models: Models, documents: Sequence[Document]) -> None:
+def check_can_add(
+    stored: Mapping[str, Space], models: Models, documents: Sequence[Document]
+) -> None:
     """Refuse documents that an index has a list for, but this object no encoder.
 
     Raises:
         InvalidArgument: An encoder is missing.
     """
-    for name, encoder, has in (("text", models.text, "has_text"), ("image", models.image, "has_image")):
+    for name, encoder, has in (
+        ("text", models.text, "has_text"),
+        ("image", models.image, "has_image"),
+    ):
         if encoder is not None or not any(getattr(document, has) for document in documents):
             continue
         if name in stored:

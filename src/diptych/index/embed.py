@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -66,12 +66,16 @@ def embed_documents(
     if text is not None:
         at = _positions(documents, "has_text")
         texts = [documents[i].text or "" for i in at]
-        made = _embed(text.encode_document, texts, [documents[i].id for i in at], given.get("text", {}))
+        made = _embed(
+            text.encode_document, texts, [documents[i].id for i in at], given.get("text", {})
+        )
         rows["text"] = at, unit_rows(made, rows=len(at), dim=text.dim, origin=_origin(text))
     if image is not None:
         at = _positions(documents, "has_image")
         images = [picture for i in at if (picture := documents[i].image) is not None]
-        made = _embed(image.encode_image, images, [documents[i].id for i in at], given.get("image", {}))
+        made = _embed(
+            image.encode_image, images, [documents[i].id for i in at], given.get("image", {})
+        )
         rows["image"] = at, unit_rows(made, rows=len(at), dim=image.dim, origin=_origin(image))
     if rows:
         rows["cross_modal"] = _fuse_documents(models.fusion, rows)
@@ -101,7 +105,10 @@ def embed_queries(
     _give(found, "text", pictures, _image_in_text_space(models, images))
     if models.text is not None and "text" not in given:
         made = unit_rows(
-            models.text.encode_query(words), rows=len(words), dim=models.text.dim, origin=_origin(models.text)
+            models.text.encode_query(words),
+            rows=len(words),
+            dim=models.text.dim,
+            origin=_origin(models.text),
         )
         _give(found, "text", texts, made)
     if models.image is not None:
@@ -158,13 +165,13 @@ def _embed(
     inputs: Sequence[T],
     ids: Sequence[str],
     given: Mapping[str, ArrayLike],
-) -> ArrayLike:
+) -> Any:
     """Encode what was not given, in one call, and return all rows in order."""
     missing = [i for i, document_id in enumerate(ids) if document_id not in given]
-    made = encode([inputs[i] for i in missing])
+    made: Any = encode([inputs[i] for i in missing])
     if len(missing) == len(ids) or len(made := np.asarray(made)) != len(missing):
         return made
-    rows: list[ArrayLike] = [given.get(document_id, ()) for document_id in ids]
+    rows: list[Any] = [given.get(document_id, ()) for document_id in ids]
     for i, row in zip(missing, made, strict=True):
         rows[i] = row
     return rows

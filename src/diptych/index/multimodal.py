@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from diptych.align.fusion_model import ConcatFusion
 from diptych.errors import EncoderMismatch, InvalidArgument
 from diptych.filters import Filter
-from diptych.index import add
+from diptych.index.add import Given, batches, store_batch
 from diptych.index.compatible import check_can_add, check_encoders, check_spaces, spaces_of
 from diptych.index.embed import Models
 from diptych.index.snapshot import Snapshot
@@ -27,7 +27,7 @@ from diptych.types import Document, Hit, ListName, Query
 
 __all__ = ["MultimodalIndex"]
 
-Given = Mapping[str, ArrayLike] | None
+VectorsById = Mapping[str, ArrayLike] | None
 
 
 class MultimodalIndex:
@@ -47,6 +47,7 @@ class MultimodalIndex:
         aligner: Maps between the two spaces where no encoder does.
         images: Whether pictures are copied into the folder ("copy"), so that the index is whole
             in itself, or stay where they are ("reference").
+        settings: Words kept with the index from its first add, such as the names of its models.
 
     Raises:
         EncoderMismatch: The folder was filled with other models than these.
@@ -68,6 +69,7 @@ class MultimodalIndex:
         fusion_model: FusionModel | None = None,
         aligner: Aligner | None = None,
         images: PicturePolicy = "copy",
+        settings: Mapping[str, str] | None = None,
     ) -> None:
         check_encoders(text_encoder, image_encoder)
         if images not in ("copy", "reference"):
@@ -79,6 +81,7 @@ class MultimodalIndex:
             text_encoder.dim if text_encoder else 0, image_encoder.dim if image_encoder else 0
         )
         self.aligner = aligner
+        self._settings = dict(settings or {})
         self._storage = LocalStorage(self.path, images)
         try:
             check_spaces(self._storage.spaces, self._models, self.path)
@@ -94,8 +97,8 @@ class MultimodalIndex:
         *,
         batch_size: int = 64,
         show_progress: bool = False,
-        text_vectors: Given = None,
-        image_vectors: Given = None,
+        text_vectors: VectorsById = None,
+        image_vectors: VectorsById = None,
     ) -> AddReport:
         """Store new documents and skip those that are stored already, unchanged.
 
@@ -127,8 +130,8 @@ class MultimodalIndex:
         *,
         batch_size: int = 64,
         show_progress: bool = False,
-        text_vectors: Given = None,
-        image_vectors: Given = None,
+        text_vectors: VectorsById = None,
+        image_vectors: VectorsById = None,
     ) -> AddReport:
         """Store documents, replacing those that are stored under the same id with other content.
 
@@ -147,7 +150,9 @@ class MultimodalIndex:
             InvalidArgument: Neither ids nor a filter is given; :meth:`clear` removes everything.
         """
         if ids is None and where is None:
-            raise InvalidArgument("delete needs ids, where=, or both. To remove everything use clear().")
+            raise InvalidArgument(
+                "delete needs ids, where=, or both. To remove everything use clear()."
+            )
         return self._delete(ids, where)
 
     def clear(self) -> int:
@@ -219,7 +224,11 @@ class MultimodalIndex:
         }
 
     def get(
-        self, ids: Iterable[str] | None = None, *, where: Filter | None = None, limit: int | None = None
+        self,
+        ids: Iterable[str] | None = None,
+        *,
+        where: Filter | None = None,
+        limit: int | None = None,
     ) -> list[Document]:
         """Return documents by id, in the order asked for, or by filter, in the order of addition.
 
@@ -248,6 +257,14 @@ class MultimodalIndex:
             **counts,
         )
 
+    @property
+    def settings(self) -> dict[str, str]:
+        """The words that were given at the first add."""
+        if self._storage.is_new:
+            return dict(self._settings)
+        with self._storage.reading():
+            return self._storage.database.settings()
+
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
         """See one state of the index throughout; changes by other threads wait."""
@@ -266,7 +283,10 @@ class MultimodalIndex:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -292,16 +312,16 @@ class MultimodalIndex:
         documents: Iterable[Document],
         batch_size: int,
         show_progress: bool,
-        given: add.Given,
+        given: Given,
         *,
         replace: bool,
     ) -> AddReport:
         report = AddReport()
-        for batch in add.batches(documents, batch_size, show_progress=show_progress):
+        for batch in batches(documents, batch_size, show_progress=show_progress):
             check_can_add(self._storage.spaces, self._models, batch)
             if self._storage.is_new:
-                self._storage.create(self._spaces(), {})
-            report += add.store_batch(self._storage, self._models, batch, given, replace=replace)
+                self._storage.create(self._spaces(), self._settings)
+            report += store_batch(self._storage, self._models, batch, given, replace=replace)
         return report
 
     def _delete(self, ids: Iterable[str] | None, where: Filter | None) -> int:

@@ -105,7 +105,8 @@ class Snapshot:
             return scores
         stubs = self.stubs(keys.tolist())
         scores = np.asarray(
-            [0.0 if key in stubs and stubs[key].has_text else np.nan for key in keys.tolist()], np.float32
+            [0.0 if key in stubs and stubs[key].has_text else np.nan for key in keys.tolist()],
+            np.float32,
         )
         if ranked.expression is not None:
             matched, values = self._storage.database.match_among(ranked.expression, keys)
@@ -165,12 +166,20 @@ class Snapshot:
             order=row.order,
         )
 
-    def _search(self, name: ListName, ranked: Sequence[Ranked], depth: int, allowed: Keys | None) -> None:
+    def _search(
+        self, name: ListName, ranked: Sequence[Ranked], depth: int, allowed: Keys | None
+    ) -> None:
         index = self._storage.indexes.get(name)
-        asking = [r for r in ranked if name in r.vectors and r.vectors[name].shape[1] == (index.dim if index else 0)]
+        asking = [
+            r
+            for r in ranked
+            if name in r.vectors and r.vectors[name].shape[1] == (index.dim if index else 0)
+        ]
         if index is None or not asking:
             return
-        queries = np.ascontiguousarray(np.concatenate([r.vectors[name] for r in asking]), np.float32)
+        queries = np.ascontiguousarray(
+            np.concatenate([r.vectors[name] for r in asking]), np.float32
+        )
         scores, keys = index.search(queries, depth, allowed)
         for at, one in enumerate(asking):
             kept = keys[at] >= 0

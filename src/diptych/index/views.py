@@ -65,7 +65,9 @@ class VectorView:
         """The space that the vectors live in; empty when there is no encoder for this index."""
         return self._space.name if self._space else ""
 
-    def search(self, vectors: ArrayLike, k: int = 10, *, where: Filter | None = None) -> list[list[Hit]]:
+    def search(
+        self, vectors: ArrayLike, k: int = 10, *, where: Filter | None = None
+    ) -> list[list[Hit]]:
         """Return the best ``k`` documents for each query vector, by inner product.
 
         Args:
@@ -77,9 +79,13 @@ class VectorView:
             VectorError: The vectors have another shape, or are not finite.
         """
         if k < 1:
-            raise InvalidArgument(f"{self._name}_index.search was given k={k}; expected at least 1.")
+            raise InvalidArgument(
+                f"{self._name}_index.search was given k={k}; expected at least 1."
+            )
         count = len(np.atleast_1d(np.asarray(vectors, dtype=np.float32)))
-        queries = as_vectors(vectors, rows=count, dim=self.dim, origin=f"The query of {self._name}_index")
+        queries = as_vectors(
+            vectors, rows=count, dim=self.dim, origin=f"The query of {self._name}_index"
+        )
         storage = self._storage()
         with storage.reading():
             index = self._index()
@@ -89,7 +95,11 @@ class VectorView:
             scores, keys = index.search(queries, k, allowed)
             stubs = storage.database.stubs(np.unique(keys).tolist())
         return [
-            [Hit(stubs[key].id, float(score)) for key, score in zip(*pair, strict=True) if key in stubs]
+            [
+                Hit(stubs[key].id, float(score))
+                for key, score in zip(*pair, strict=True)
+                if key in stubs
+            ]
             for pair in zip(keys.tolist(), scores.tolist(), strict=True)
         ]
 

@@ -27,7 +27,7 @@ BUSY_SECONDS = 10.0
 
 
 _ROW = 'id, text, image, image_path, image_name, metadata, "group", "order", content'
-_STUB = 'key, id, "group", "order", trim(coalesce(text, \'\')) <> \'\', image IS NOT NULL'
+_STUB = "key, id, \"group\", \"order\", trim(coalesce(text, '')) <> '', image IS NOT NULL"
 _AMONG = "IN (SELECT value FROM json_each(?))"
 
 
@@ -78,7 +78,9 @@ class Database:
             return
         self.is_empty = not application and not tables
         if application != APPLICATION_ID and not self.is_empty:
-            raise FormatError(f"{self._name!r} is no diptych index. Give the folder of one, or a new path.")
+            raise FormatError(
+                f"{self._name!r} is no diptych index. Give the folder of one, or a new path."
+            )
         if version > FORMAT_VERSION:
             raise FormatError(
                 f"{self._name!r} has format {version}, this diptych reads up to {FORMAT_VERSION}. "
@@ -129,7 +131,9 @@ class Database:
 
     def keys_of(self, ids: Iterable[str]) -> dict[str, int]:
         """Return the keys of those ids that are stored."""
-        return dict(self._all(f"SELECT id, key FROM documents WHERE id {_AMONG}", [_json(list(ids))]))
+        return dict(
+            self._all(f"SELECT id, key FROM documents WHERE id {_AMONG}", [_json(list(ids))])
+        )
 
     def rows(self, keys: Sequence[int]) -> dict[int, Row]:
         """Return the documents with these keys."""
@@ -291,7 +295,9 @@ class Database:
 def _storage_error(error: sqlite3.Error, name: str) -> StorageError:
     damaged = "malformed" in str(error) or "not a database" in str(error)
     if damaged:
-        return CorruptionError(f"The database {name!r} is damaged: {error}. Restore it from a backup.")
+        return CorruptionError(
+            f"The database {name!r} is damaged: {error}. Restore it from a backup."
+        )
     return StorageError(
         f"The database {name!r} failed: {error}. Nothing of this call was stored; look at free "
         "space and permissions, then try again."

@@ -64,7 +64,9 @@ class LocalStorage:
         self._version = -1
         self._lock = ReadWriteLock()
         self._writer = threading.RLock()
-        self._process_lock = filelock.FileLock(path / "lock", timeout=0) if path else None
+        self._process_lock = (
+            filelock.FileLock(path / "lock", timeout=0, thread_local=False) if path else None
+        )
         if path is not None and (path / DATABASE).exists():
             self._open(create=False)
         elif path is not None and path.exists() and not _is_free(path):

@@ -50,6 +50,8 @@ def journal_mode(version: tuple[int, int, int]) -> str:
     write-ahead log is reset (fixed in 3.51.3, and in 3.50.7 and 3.44.6), so they get ``TRUNCATE``.
     """
     fixed = (
-        version >= (3, 51, 3) or (3, 50, 7) <= version < (3, 51, 0) or (3, 44, 6) <= version < (3, 45, 0)
+        version >= (3, 51, 3)
+        or (3, 50, 7) <= version < (3, 51, 0)
+        or (3, 44, 6) <= version < (3, 45, 0)
     )
     return "WAL" if fixed else "TRUNCATE"

@@ -1,0 +1,218 @@
+"""The commands. Exit codes: 0 all went well, 1 an error of the user, 2 some files failed."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from diptych.cli import show
+from diptych.cli.models import DEFAULT, HELP, load_models
+from diptych.errors import DiptychError, FormatError, InvalidArgument
+from diptych.image import Image
+from diptych.index import MultimodalIndex
+from diptych.ingest import read
+from diptych.page import Section, render_page
+from diptych.report import AddReport
+from diptych.retriever import MultimodalRetriever
+from diptych.types import Query
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="Text and pictures in one index; fused context for LLMs.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+out = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+IndexPath = Annotated[Path, typer.Option("--index", "-i", help="The folder of the index.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+MODELS_SETTING = "models"
+
+
+def reported(command: Callable[..., None]) -> Callable[..., None]:
+    """Show what a user can mend as one message, without a traceback."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except DiptychError as error:
+            errors.print(f"[bold red]error[/] {_plain(error)}", soft_wrap=True)
+            raise typer.Exit(1) from error
+        except KeyboardInterrupt:
+            errors.print(
+                "Stopped. What was added so far is stored; run the command again to go on."
+            )
+            raise typer.Exit(130) from None
+
+    return run
+
+
+@app.command()
+@reported
+def add(
+    paths: Annotated[
+        list[Path], typer.Argument(help="Files or folders: pictures, .md, .html, .txt, .jsonl.")
+    ],
+    index: IndexPath = Path("diptych-index"),
+    models: Annotated[str | None, typer.Option("--models", "-m", help=HELP)] = None,
+    batch_size: Annotated[int, typer.Option(help="Documents encoded and committed together.")] = 64,
+    reference: Annotated[
+        bool,
+        typer.Option(
+            "--reference", help="Leave the pictures where they are instead of copying them."
+        ),
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Read files or folders into an index; what is unchanged is skipped, what changed is replaced."""
+    with _open(index, models, create=True, reference=reference) as opened:
+        report = AddReport()
+        for path in paths:
+            reading = read(path)
+            report += opened.upsert(reading, batch_size=batch_size, show_progress=not json)
+            report += AddReport(failed=tuple(reading.failed))
+        if json:
+            show.print_json(out, show.report_json(report))
+        else:
+            out.print(str(report).split(" failed")[0] + (" failed" if report.failed else ""))
+            _print_failures(report)
+    if report.failed:
+        raise typer.Exit(2)
+
+
+@app.command()
+@reported
+def search(
+    text: Annotated[str | None, typer.Argument(help="The question.")] = None,
+    image: Annotated[
+        Path | None, typer.Option("--image", help="A picture to look for, alone or with text.")
+    ] = None,
+    index: IndexPath = Path("diptych-index"),
+    k: Annotated[int, typer.Option("-k", help="How many results.")] = 5,
+    modality: Annotated[
+        list[str] | None,
+        typer.Option("--modality", help="text, image or cross_modal; may be repeated."),
+    ] = None,
+    where: Annotated[
+        str | None,
+        typer.Option("--where", help='A metadata filter as JSON: \'{"kind": "figure"}\'.'),
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Also write a page with the pictures.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Ask a question, in words, with a picture, or both."""
+    query = Query(text, Image(image) if image else None)
+    with _open(index, None) as opened:
+        retriever = MultimodalRetriever.from_index(opened)
+        results = retriever.retrieve(query, k, modality or ("text", "image"), where=_filter(where))
+        if json:
+            show.print_json(out, [show.result_json(result) for result in results])
+        else:
+            out.print(show.results_view(results))
+        if html is not None:
+            html.write_text(
+                render_page("diptych search", [Section(query, results)]), encoding="utf-8"
+            )
+            errors.print(f"Page: {html}")
+
+
+@app.command()
+@reported
+def info(index: IndexPath = Path("diptych-index"), json: Json = False) -> None:
+    """Show how large an index is and which models it was built with."""
+    _exists(index)
+    with MultimodalIndex(path=index) as opened:
+        if json:
+            show.print_json(out, show.info_json(opened.info(), opened.settings))
+        else:
+            out.print(show.info_table(opened.info(), opened.settings))
+
+
+@app.command()
+@reported
+def demo(
+    folder: Annotated[
+        Path, typer.Argument(help="Where to put the material, the index and the page.")
+    ] = Path("diptych-demo"),
+    json: Json = False,
+) -> None:
+    """Index real pages and photographs, ask three questions, write a page. Needs no network."""
+    from diptych.cli.demo import run_demo
+
+    run_demo(folder, out, as_json=json)
+
+
+def _open(
+    path: Path, models: str | None, *, create: bool = False, reference: bool = False
+) -> MultimodalIndex:
+    """Open an index with the models that it remembers, or with those that are asked for."""
+    if not create:
+        _exists(path)
+    remembered = ""
+    if (path / "store.sqlite3").exists():
+        with MultimodalIndex(path=path) as index:
+            remembered = index.settings.get(MODELS_SETTING, "")
+        if not remembered and models is None:
+            raise InvalidArgument(
+                f"The index {str(path)!r} was not made by this command and does not remember its models. "
+                "Name them with --models."
+            )
+    chosen = models or remembered or DEFAULT
+    text, image = load_models(chosen)
+    return MultimodalIndex(
+        text,
+        image,
+        path=path,
+        images="reference" if reference else "copy",
+        settings={MODELS_SETTING: chosen},
+    )
+
+
+def _exists(path: Path) -> None:
+    if not (path / "store.sqlite3").exists():
+        raise FormatError(
+            f"There is no index at {str(path)!r}. Make one with: diptych add PATH --index {path}"
+        )
+
+
+def _filter(text: str | None) -> Any:
+    import json
+
+    if text is None:
+        return None
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise InvalidArgument(
+            f'--where is no JSON: {error}. Write it like \'{{"kind": "figure"}}\'.'
+        ) from error
+
+
+def _print_failures(report: AddReport) -> None:
+    if not report.failed:
+        return
+    table = Table(title="Not added", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    table.add_column("file", style="bold", overflow="fold")
+    table.add_column("reason", overflow="fold")
+    for failure in report.failed:
+        table.add_row(_plain(failure.source), _plain(failure.reason))
+    out.print(table)
+
+
+def _plain(value: object) -> str:
+    """Return text in which nothing of the corpus is taken for markup."""
+    from rich.markup import escape
+
+    return escape(str(value))

@@ -1,0 +1,172 @@
+"""What a person sees in a terminal: results, evidence, counts. Never base64, never tensors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console, Group
+from rich.padding import Padding
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from diptych.index import IndexInfo
+from diptych.report import AddReport
+from diptych.types import Document, Evidence, FusedDocument
+
+__all__ = ["info_json", "info_table", "report_json", "result_json", "results_view"]
+
+SNIPPET = 280
+
+
+def results_view(results: Sequence[FusedDocument], *, evidence: bool = True) -> Group:
+    """Return results as lines: rank, score, kind, source, snippet, pictures, evidence."""
+    if not results:
+        return Group(Text("Nothing was found.", style="dim"))
+    return Group(*(_result(rank, result, evidence) for rank, result in enumerate(results, 1)))
+
+
+def _result(rank: int, result: FusedDocument, evidence: bool) -> Group:
+    head = Table.grid(padding=(0, 1))
+    head.add_row(
+        Text(f"{rank:2d}", style="bold"),
+        Text(f"{result.score:.2f}", style="bold green"),
+        ProgressBar(total=1.0, completed=result.score, width=10),
+        Text(result.kind, style="cyan"),
+        Text(_where(result), style="dim"),
+    )
+    parts: list[Any] = [_part(document) for document in result.documents]
+    if evidence:
+        parts.append(Text(f"found by  {_evidence(result)}", style="dim"))
+    return Group(head, *(Padding(part, (0, 0, 0, 4)) for part in parts), Text(""))
+
+
+def _part(document: Document) -> Text:
+    text = Text()
+    if document.image is not None:
+        text.append("▣ ", style="magenta")
+        text.append(document.image.name or f"picture {document.image.sha256[:12]}", style="magenta")
+        width, height = document.image.size
+        text.append(f"  {width}×{height}", style="dim")
+        if document.text:
+            text.append("\n  ")
+    if document.text:
+        text.append(_snippet(document.text))
+    return text
+
+
+def _evidence(result: FusedDocument) -> str:
+    """Say for each part which lists found it: ``text#1 0.62 · lexical#3 7.10``."""
+    by_document: dict[str, list[Evidence]] = {}
+    for item in result.evidence:
+        if item.rank:
+            by_document.setdefault(item.document_id, []).append(item)
+    lines = [
+        " · ".join(f"{item.list}#{item.rank} ({item.score:.2f})" for item in items)
+        + (f"  [{document_id}]" if len(result.documents) > 1 else "")
+        for document_id, items in by_document.items()
+    ]
+    return ("\n" + " " * 10).join(lines) or "its neighbour"
+
+
+def _where(result: FusedDocument) -> str:
+    section = result.metadata.get("section")
+    return f"{result.source} › {section}" if isinstance(section, str) and section else result.source
+
+
+def _snippet(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= SNIPPET else f"{text[: SNIPPET - 1].rsplit(' ', 1)[0]}…"
+
+
+def result_json(result: FusedDocument) -> dict[str, Any]:
+    """Return a result as JSON values; pictures by name, path and content hash."""
+    return {
+        "id": result.id,
+        "score": round(result.score, 6),
+        "kind": result.kind,
+        "source": result.source,
+        "text": result.text,
+        "documents": [
+            {"id": d.id, "text": d.text, "metadata": dict(d.metadata), "image": _image_json(d)}
+            for d in result.documents
+        ],
+        "evidence": [
+            {
+                "document": e.document_id,
+                "list": e.list,
+                "rank": e.rank,
+                "score": round(e.score, 6),
+                "contribution": round(e.contribution, 6),
+            }
+            for e in result.evidence
+        ],
+    }
+
+
+def _image_json(document: Document) -> dict[str, Any] | None:
+    image = document.image
+    if image is None:
+        return None
+    width, height = image.size
+    return {
+        "name": image.name,
+        "path": str(image.path) if image.path else None,
+        "sha256": image.sha256,
+        "mime": image.mime,
+        "width": width,
+        "height": height,
+    }
+
+
+def report_json(report: AddReport) -> dict[str, Any]:
+    """Return a report as JSON values."""
+    failed = [{"id": f.id, "source": f.source, "reason": f.reason} for f in report.failed]
+    return {
+        "added": report.added,
+        "updated": report.updated,
+        "skipped": report.skipped,
+        "failed": failed,
+    }
+
+
+def info_table(info: IndexInfo, settings: dict[str, str]) -> Table:
+    """Return the size and the models of an index as a table."""
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_row("path", str(info.path or "in memory"))
+    table.add_row(
+        "documents",
+        f"{info.documents:,}  ({info.texts:,} with text, {info.images:,} with a picture, {info.both:,} with both)",
+    )
+    table.add_row("groups", f"{info.groups:,}")
+    for name, space in info.spaces.items():
+        count = info.vectors.get(name, 0)
+        table.add_row(f"{name}_index", f"{count:,} vectors × {space.dim}  {space.name}")
+    for name, value in settings.items():
+        table.add_row(name, value)
+    table.add_row("on disk", f"{info.bytes / 1e6:,.1f} MB")
+    return table
+
+
+def info_json(info: IndexInfo, settings: dict[str, str]) -> dict[str, Any]:
+    """Return :func:`info_table` as JSON values."""
+    spaces = {
+        name: {
+            "dim": s.dim,
+            "space": s.name,
+            "fingerprint": s.fingerprint,
+            "vectors": info.vectors.get(name, 0),
+        }
+        for name, s in info.spaces.items()
+    }
+    counts = {
+        n: getattr(info, n) for n in ("documents", "texts", "images", "both", "groups", "bytes")
+    }
+    return {"path": str(info.path), **counts, "indexes": spaces, "settings": settings}
+
+
+def print_json(console: Console, value: Any) -> None:
+    """Write JSON to standard output, one document a call, without markup or wrapping."""
+    console.file.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
