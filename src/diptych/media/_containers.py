@@ -8,7 +8,14 @@ from __future__ import annotations
 
 import struct
 
-__all__ = ["MAX_FRAMES", "gif_frames", "orientation", "pixels_of_jpeg", "pixels_of_png", "tiff_frames"]
+__all__ = [
+    "MAX_FRAMES",
+    "gif_frames",
+    "orientation",
+    "pixels_of_jpeg",
+    "pixels_of_png",
+    "tiff_frames",
+]
 
 MAX_FRAMES = 1000
 """Frames are counted no further."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-from pathlib import Path
 
 from diptych.errors import MediaError
 
@@ -51,7 +50,7 @@ def read_file(path: str | os.PathLike[str]) -> bytes:
             data = file.read(MAX_BYTES + 1)  # it may have grown since
     except OSError as error:
         raise MediaError(
-            f"The picture {name} could not be read: {error.strerror}. Check the disk, and try again."
+            f"The picture {name} could not be read: {error.strerror}. Check the disk and try again."
         ) from error
     finally:
         os.close(descriptor)
@@ -77,7 +76,7 @@ def _kind(mode: int) -> str:
 def _what_is_there(path: str | os.PathLike[str]) -> str | None:
     """Return what stands at a path that cannot be opened, when it is no regular file."""
     try:
-        mode = Path(path).stat().st_mode
+        mode = os.stat(path).st_mode
     except (OSError, ValueError):
         return None
     return None if stat.S_ISREG(mode) else f"it is {_kind(mode)}"

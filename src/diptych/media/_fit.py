@@ -64,9 +64,7 @@ def _is_acceptable(opened: Opened, max_edge: int) -> bool:
     )
 
 
-def _encode(
-    rgb: PIL.Image.Image, max_edge: int, max_bytes: int, name: str
-) -> tuple[bytes, str]:
+def _encode(rgb: PIL.Image.Image, max_edge: int, max_bytes: int, name: str) -> tuple[bytes, str]:
     edge = min(max_edge, max(rgb.size))
     while edge >= 1:
         scaled = _scaled(rgb, edge)

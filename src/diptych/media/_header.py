@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING
 
+import PIL.Image
+
 from diptych.errors import MediaError
 from diptych.media import _containers
 from diptych.media._containers import MAX_FRAMES
@@ -93,6 +95,8 @@ def open_picture(data: bytes, name: str) -> Opened:
         check_size(width, height, name)
     try:
         picture = _plugin(found, data)
+    except PIL.Image.DecompressionBombError as error:
+        raise MediaError(_too_large(name, str(error))) from error
     except Exception as error:  # Pillow raises nearly anything on damaged files
         raise MediaError(
             f"The picture {name} is damaged: its {found} header could not be read ({error}). "
@@ -115,11 +119,15 @@ def check_size(width: int, height: int, name: str) -> None:
             "Save or download it again."
         )
     if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
-        raise MediaError(
-            f"The picture {name} has {width} x {height} pixels ({width * height / 1e6:,.0f} "
-            f"million); expected at most {MAX_PIXELS / 1e6:,.0f} million, and {MAX_SIDE:,} on a "
-            "side. Scale it down first."
-        )
+        millions = f"{width * height / 1e6:,.0f} million"
+        raise MediaError(_too_large(name, f"{width} x {height} pixels, {millions}"))
+
+
+def _too_large(name: str, found: str) -> str:
+    return (
+        f"The picture {name} is too large ({found}); expected at most {MAX_PIXELS / 1e6:,.0f} "
+        f"million pixels, and {MAX_SIDE:,} on a side. Scale it down first."
+    )
 
 
 def _plugin(found: str, data: bytes) -> ImageFile:

@@ -38,7 +38,7 @@ def parse_data_uri(uri: str) -> bytes:
             f"The data URI {shown} is of type {mime or 'text/plain'!r}; expected an image type, as "
             "in 'data:image/png;base64,...'."
         )
-    data = unquote_to_bytes(body)
+    data = unquote_to_bytes(body.encode("utf-8", "replace"))
     if "base64" in parameters:
         data = _base64(data, shown)
     if not data:

@@ -1,0 +1,105 @@
+"""Models of other frameworks as plain functions, by duck typing: none of them is imported."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from diptych.errors import InvalidArgument
+from diptych.types import Image
+
+__all__ = [
+    "Functions",
+    "langchain_functions",
+    "llama_index_functions",
+    "model_name",
+    "qualified_name",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Functions:
+    """What a model of another framework can do; each takes a list and returns one row per item."""
+
+    text: Callable[[list[str]], ArrayLike]
+    query: Callable[[list[str]], ArrayLike]
+    image: Callable[[list[Image]], ArrayLike] | None
+
+
+def langchain_functions(model: Any) -> Functions:
+    """Return the functions of a LangChain ``Embeddings``."""
+    _check(model, "LangChain Embeddings", "embed_documents", "embed_query")
+    embed_image: Any = getattr(model, "embed_image", None)
+
+    def image(images: list[Image]) -> ArrayLike:
+        # embed_image takes paths, so pictures that are only bytes need a file for the moment.
+        with tempfile.TemporaryDirectory(prefix="diptych-") as folder:
+            rows: ArrayLike = embed_image([_path_of(i, Path(folder)) for i in images])
+            return rows
+
+    return Functions(
+        text=lambda texts: model.embed_documents(texts),
+        query=lambda texts: [model.embed_query(text) for text in texts],
+        image=None if embed_image is None else image,
+    )
+
+
+def llama_index_functions(model: Any) -> Functions:
+    """Return the functions of a LlamaIndex embedding."""
+    kind = "LlamaIndex embedding"
+    _check(model, kind, "get_text_embedding_batch", "get_query_embedding")
+    embed_image: Any = getattr(model, "get_image_embedding_batch", None)
+
+    def image(images: list[Image]) -> ArrayLike:
+        rows: ArrayLike = embed_image([_path_or_file(i) for i in images])
+        return rows
+
+    return Functions(
+        text=lambda texts: model.get_text_embedding_batch(texts),
+        query=lambda texts: [model.get_query_embedding(text) for text in texts],
+        image=None if embed_image is None else image,
+    )
+
+
+def model_name(model: Any) -> str | None:
+    """Return class and model name, "OpenAIEmbeddings:text-embedding-3-small", or None."""
+    for attribute in ("model_name", "model", "model_id", "deployment"):
+        value = getattr(model, attribute, None)
+        if isinstance(value, str) and value not in ("", "unknown"):
+            return f"{type(model).__qualname__}:{value}"
+    return None
+
+
+def qualified_name(function: object) -> str:
+    """Return the name of a function with its module, or of the class of another callable."""
+    named = function if hasattr(function, "__qualname__") else type(function)
+    return f"{named.__module__}.{getattr(named, '__qualname__', '')}"
+
+
+def _check(model: Any, kind: str, *methods: str) -> None:
+    missing = [method for method in methods if not callable(getattr(model, method, None))]
+    if missing:
+        raise InvalidArgument(
+            f"{type(model).__name__} is no {kind}: it lacks {', '.join(missing)}. Pass a model of "
+            "that kind, or your own functions to FunctionEncoder."
+        )
+
+
+def _path_of(image: Image, folder: Path) -> str:
+    header = image.header  # refuses here what another library would have to cope with
+    if image.path is not None:
+        return str(image.path)
+    path = folder / f"{image.sha256}.{header.format.lower()}"
+    path.write_bytes(image.read())
+    return str(path)
+
+
+def _path_or_file(image: Image) -> str | BytesIO:
+    _ = image.header  # as above
+    return BytesIO(image.read()) if image.path is None else str(image.path)
