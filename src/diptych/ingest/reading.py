@@ -1,0 +1,184 @@
+"""Reads a file or a folder into documents, one by one, and goes on after a bad file."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
+
+from diptych.errors import DiptychError, InvalidArgument
+from diptych.ingest.chunk import MAX_CHARS
+from diptych.ingest.pages import read_html, read_markdown
+from diptych.ingest.paths import Folder
+from diptych.ingest.pictures import CAPTION_FILES, Words, read_captions, read_picture
+from diptych.ingest.plain import read_text
+from diptych.ingest.records import read_records
+from diptych.ingest.source import Source, portable
+from diptych.ingest.walk import Found, kind_of, walk
+from diptych.report import Failure
+from diptych.types import Document
+
+__all__ = ["Reading", "read"]
+
+Item = Document | Failure
+OnFailure = Callable[[Failure], None]
+
+_READERS: dict[str, Callable[[Source], Iterator[Item]]] = {
+    "markdown": read_markdown,
+    "html": read_html,
+    "text": read_text,
+    "records": read_records,
+}
+
+
+def read(
+    path: str | os.PathLike[str],
+    *,
+    prefix: str = "",
+    max_chars: int = MAX_CHARS,
+    on_failure: OnFailure | None = None,
+) -> Reading:
+    """Return an iterator of the documents of a file or a folder.
+
+    Nothing is read before it is iterated. Pages, texts and records come first, in the order of
+    their paths, then the pictures that no page has shown, and those that have words of their own.
+
+    Args:
+        path: A folder, which is read with the folders in it, or a file of a kind that is known:
+            Markdown, HTML, text, JSONL, or a picture.
+        prefix: Goes before every id and source, so that two folders read into one index differ.
+        max_chars: The most characters of a chunk of text.
+        on_failure: Called with every failure when it happens; they are in ``failed`` anyway.
+
+    Raises:
+        InvalidArgument: There is nothing at ``path``, or no reader takes it.
+
+    Example:
+        >>> reading = read("manuals")                       # doctest: +SKIP
+        >>> report = index.upsert(reading)                  # doctest: +SKIP
+        >>> for failure in reading.failed: print(failure)   # doctest: +SKIP
+    """
+    if max_chars < 1:
+        raise InvalidArgument(f"max_chars={max_chars} was given; expected at least 1.")
+    try:
+        root = Path(os.path.realpath(os.fsdecode(path)))
+    except (TypeError, ValueError) as error:
+        raise InvalidArgument(f"{path!r} is no path: {error}.") from error
+    if root.is_dir():
+        return Reading(Folder(root), walk(root), prefix, max_chars, on_failure)
+    if not root.is_file():
+        what = "is a pipe, socket or device" if root.exists() else "does not exist"
+        raise InvalidArgument(f"{os.fsdecode(path)!r} {what}; expected a file or a folder to read.")
+    if kind_of(root.name) in ("skipped", "captions"):
+        raise InvalidArgument(
+            f"No reader takes the file {root.name!r} by itself; expected a page (.md, .html), a "
+            "text (.txt), records (.jsonl) or a picture. Captions are read with their folder."
+        )
+    return Reading(Folder(root.parent), _alone(root), prefix, max_chars, on_failure, is_alone=True)
+
+
+class Reading(Iterator[Document]):
+    """Documents as they are read, and a record of what could not be.
+
+    Attributes:
+        failed: What was bad, with its reason, so far.
+        skipped: Files that are not read at all (links, kinds that no reader takes), so far.
+    """
+
+    def __init__(
+        self,
+        folder: Folder,
+        files: Iterable[Found],
+        prefix: str,
+        max_chars: int,
+        on_failure: OnFailure | None,
+        is_alone: bool = False,
+    ) -> None:
+        self.failed: list[Failure] = []
+        self.skipped: list[Failure] = []
+        self._folder = folder
+        self._files = files
+        self._prefix = f"{prefix.rstrip('/')}/" if prefix else ""
+        self._max_chars = max_chars
+        self._on_failure = on_failure
+        self._is_alone = is_alone
+        self._pictures: list[str] = []
+        self._sidecars: dict[str, str] = {}
+        self._words: dict[str, Words] = {}
+        self._items = self._read()
+
+    def __iter__(self) -> Reading:
+        return self
+
+    def __next__(self) -> Document:
+        for item in self._items:
+            if isinstance(item, Document):
+                return item
+            failure = Failure(_shown(item.id), _shown(item.source), _shown(item.reason))
+            self.failed.append(failure)
+            if self._on_failure is not None:
+                self._on_failure(failure)
+        raise StopIteration
+
+    def _read(self) -> Iterator[Item]:
+        for found in self._files:
+            match found.kind:
+                case "skipped":
+                    name = _shown(self._prefix + found.path)
+                    self.skipped.append(Failure(name, name, found.reason))
+                case "picture":
+                    self._pictures.append(found.path)
+                case "sidecar":
+                    self._sidecars[os.path.splitext(found.path)[0]] = found.path
+                case "captions":
+                    yield from self._one(found.path, lambda s: read_captions(s, self._words))
+                case kind:
+                    yield from self._one(found.path, _READERS[kind])
+        yield from self._read_pictures()
+
+    def _read_pictures(self) -> Iterator[Item]:
+        shown = set(self._folder.shown)
+        for path in self._pictures:
+            words = self._words.pop(unicodedata.normalize("NFC", path), None)
+            sidecar = self._sidecars.get(os.path.splitext(path)[0])
+            if path not in shown or words or sidecar:
+                yield from self._one(path, partial(self._picture, words, sidecar))
+        if not self._is_alone:  # what captions name is a picture, whatever its suffix
+            for path, words in self._words.items():
+                yield from self._one(path, partial(self._picture, words, None))
+
+    def _picture(self, words: Words | None, sidecar: str | None, source: Source) -> Iterator[Item]:
+        return read_picture(source, words, self._source(sidecar) if sidecar else None)
+
+    def _one(self, path: str, reader: Callable[[Source], Iterator[Item]]) -> Iterator[Item]:
+        """Yield what one file gives; whatever is wrong with it concerns it alone."""
+        name = _shown(self._prefix + path)
+        try:
+            yield from reader(self._source(path))
+        except DiptychError as error:
+            yield Failure(name, name, str(error))
+        except Exception as error:  # a parser may raise nearly anything on a hostile file
+            yield Failure(name, name, f"It could not be read: {type(error).__name__}: {error}")
+
+    def _source(self, path: str) -> Source:
+        return Source(self._folder, path, self._prefix + portable(path), self._max_chars)
+
+
+def _alone(file: Path) -> list[Found]:
+    """Return what is needed to read one file: itself, and the words beside a picture."""
+    kind = kind_of(file.name)
+    found = [Found(file.name, kind)]
+    if kind == "picture":
+        sidecar = file.with_suffix(".txt")
+        found += [
+            Found(name, "captions") for name in CAPTION_FILES if (file.parent / name).exists()
+        ]
+        found += [Found(sidecar.name, "sidecar")] if sidecar.exists() else []
+    return found
+
+
+def _shown(text: str) -> str:
+    """Return text that can be printed and stored, whatever bytes a file name holds."""
+    return text.encode("utf-8", "replace").decode("utf-8")

@@ -1,0 +1,234 @@
+"""Nothing outside the folder is ever opened."""
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from diptych.errors import InvalidArgument, MediaError
+from diptych.ingest.paths import Folder, is_remote, link_path
+from stubs import png
+
+SECRET = png("red", (3, 3))
+INSIDE = png("blue", (4, 4))
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A folder with pages, a twin beside it, and links of every kind."""
+    root = tmp_path / "root"
+    (root / "sub" / "deep").mkdir(parents=True)
+    (tmp_path / "root2").mkdir()
+    (tmp_path / "root2" / "secret.png").write_bytes(SECRET)
+    (tmp_path / "secret.png").write_bytes(SECRET)
+    for place in ("in.png", "sub/in.png", "sub/deep/in.png", "sub/a b.png", "sub/é.png"):
+        (root / place).write_bytes(INSIDE)
+    (root / "file.png").symlink_to(tmp_path / "secret.png")
+    (root / "inner.png").symlink_to(root / "in.png")
+    (root / "folder").symlink_to(tmp_path / "root2")
+    (root / "inner").symlink_to(root / "sub")
+    (root / "loop").symlink_to("loop")
+    (root / "up").symlink_to("..")
+    return root
+
+
+ESCAPES = [
+    "../secret.png",
+    "../../secret.png",
+    "../root2/secret.png",
+    "../root/../secret.png",
+    "deep/../../../secret.png",
+    "./../../secret.png",
+    "deep/./.././../../secret.png",
+    "..",
+    "../..",
+    "../../../../../../../../etc/passwd",
+    "/etc/passwd",
+    "//etc/passwd",
+    "///etc/passwd",
+    "/",
+    "{root}/in.png",
+    "{root}/../secret.png",
+    "file:///etc/passwd",
+    "file:/etc/passwd",
+    "file:in.png",
+    "FILE:///etc/passwd",
+    "/proc/self/root/etc/passwd",
+    "/proc/self/cwd/in.png",
+    "/dev/stdin",
+    "%2e%2e/%2e%2e/secret.png",
+    "..%2f..%2fsecret.png",
+    "%2E%2E%5C..%5Csecret.png",
+    "%2fetc%2fpasswd",
+    "..\\..\\secret.png",
+    "deep\\..\\..\\..\\secret.png",
+    "\\etc\\passwd",
+    "\\\\host\\share\\x.png",
+    "\\\\?\\C:\\x.png",
+    "\\\\.\\PhysicalDrive0",
+    "C:\\Windows\\win.ini",
+    "C:/Windows/win.ini",
+    "c:in.png",
+    "C|/x.png",
+    "in.png%00.txt",
+    "in.png\0",
+    "in%0A.png",
+    ".. /.. /secret.png",
+    "..%20/x.png",
+    ".../.../secret.png",
+    "./. ./secret.png",
+    "../folder/secret.png",
+    "../file.png",
+    "../inner.png",
+    "../inner/in.png",
+    "../loop",
+    "../up/secret.png",
+    "../up/root/in.png",
+    "javascript:alert(1)",
+    "ftp://host/x.png",
+    "blob:abc",
+    "cid:part1",
+    "",
+    ".",
+    "./",
+    "?x=1",
+    "#frag",
+]
+
+
+@pytest.mark.parametrize("link", ESCAPES)
+def test_what_leads_outside_is_refused(root, link):
+    folder = Folder(root)
+    with pytest.raises(InvalidArgument, match="expected|symbolic link|no file"):
+        folder.picture(folder.locate("sub/page.md", link_path(link.format(root=root))))
+
+
+ALLOWED = {
+    "in.png": "sub/in.png",
+    "./in.png": "sub/in.png",
+    "deep/in.png": "sub/deep/in.png",
+    "deep/../in.png": "sub/in.png",
+    "../in.png": "in.png",
+    "../sub/deep//in.png": "sub/deep/in.png",
+    "deep\\in.png": "sub/deep/in.png",
+    "a%20b.png": "sub/a b.png",
+    " a b.png ": "sub/a b.png",
+    "%C3%A9.png": "sub/é.png",
+    "in.png?raw=true": "sub/in.png",
+    "in.png#fragment": "sub/in.png",
+}
+
+
+@pytest.mark.parametrize("link", ALLOWED)
+def test_what_stays_inside_is_found(root, link):
+    folder = Folder(root)
+    path = folder.locate("sub/page.md", link_path(link))
+    assert path == ALLOWED[link]
+    assert folder.picture(path).read() == INSIDE
+
+
+@pytest.mark.parametrize("link", ["%252e%252e/%252e%252e/secret.png", "..∕..∕secret.png", "~/x"])
+def test_what_only_looks_like_an_escape_is_a_name(root, link):
+    folder = Folder(root)
+    with pytest.raises(InvalidArgument, match="There is no file 'sub/"):
+        folder.picture(folder.locate("sub/page.md", link_path(link)))
+
+
+def test_reasons_name_no_place_of_this_machine(root):
+    folder = Folder(root)
+    reasons = []
+    for link in ["../secret.png", "gone.png", "../file.png", "deep"]:
+        with pytest.raises(InvalidArgument, match="folder|link") as caught:
+            folder.picture(folder.locate("page.md", link))
+        reasons.append(str(caught.value))
+    assert not [reason for reason in reasons if str(root.parent) in reason]
+    assert reasons[0] == (
+        "The path '../secret.png' leaves the folder that is read; expected a file inside the folder "
+        "that is read. Move the file there, or read the folder that holds both."
+    )
+
+
+def test_a_folder_reached_by_a_link_is_read(root, tmp_path):
+    (tmp_path / "alias").symlink_to(root)
+    assert Folder(tmp_path / "alias").read("in.png", 10_000) == INSIDE
+
+
+@pytest.mark.parametrize("kind", ["fifo", "folder"])
+def test_pipes_and_folders_are_refused_without_waiting(root, kind):
+    (os.mkfifo if kind == "fifo" else os.mkdir)(root / "odd.png")
+    with pytest.raises(InvalidArgument, match=r"'odd\.png' is a folder, pipe, socket or device"):
+        Folder(root).picture("odd.png")
+
+
+def test_a_file_over_the_limit_is_refused(root):
+    (root / "long.txt").write_bytes(b"x" * 2_000_001)
+    with pytest.raises(InvalidArgument, match=r"'long\.txt' has 2\.0 MB; expected at most 2 MB"):
+        Folder(root).read("long.txt", 2_000_000)
+    assert len(Folder(root).read("long.txt", 2_000_001)) == 2_000_001
+
+
+def test_a_file_swapped_for_a_link_gives_nothing_away(root, tmp_path):
+    """A thread swaps a file and a folder for links to secrets all the time."""
+    (root / "swap").mkdir()
+    (root / "swap" / "x.png").write_bytes(INSIDE)
+    (tmp_path / "root2" / "x.png").write_bytes(SECRET)
+    stop = threading.Event()
+
+    def swap():
+        while not stop.is_set():
+            for name, target in (("swap/x.png", "secret.png"), ("swap", "root2")):
+                path = root / name
+                path.rename(root / "aside")
+                path.symlink_to(tmp_path / target)
+                path.unlink()
+                (root / "aside").rename(path)
+
+    thread = threading.Thread(target=swap)
+    thread.start()
+    folder, read = Folder(root), 0
+    try:
+        for _ in range(2000):
+            try:
+                data = folder.read("swap/x.png", 10_000)
+            except InvalidArgument:
+                continue
+            read += 1
+            assert data == INSIDE
+    finally:
+        stop.set()
+        thread.join()
+    assert read > 0
+
+
+def test_a_picture_that_is_replaced_later_is_noticed(root, tmp_path):
+    image = Folder(root).picture("in.png")
+    (root / "in.png").write_bytes(SECRET)
+    with pytest.raises(MediaError, match="has changed since it was indexed"):
+        image.read()
+
+
+def test_without_stepwise_opening_links_are_refused_as_well(root, monkeypatch):
+    monkeypatch.setattr("diptych.ingest.paths._STEPWISE", False)
+    folder = Folder(root)
+    assert folder.read("sub/in.png", 10_000) == INSIDE
+    for path in ("file.png", "inner.png", "folder/secret.png", "inner/in.png", "loop"):
+        with pytest.raises(InvalidArgument, match="symbolic link; links are not followed"):
+            folder.read(path, 10_000)
+
+
+def test_a_picture_is_named_by_its_path_in_the_folder(root):
+    image = Folder(root).picture("sub/in.png")
+    assert (image.name, image.path) == ("sub/in.png", Path(os.path.realpath(root)) / "sub/in.png")
+
+
+@pytest.mark.parametrize("link", ["http://a/b.png", "HTTPS://a/b", "//cdn.example.org/a.png"])
+def test_links_to_servers_are_known(link):
+    assert is_remote(link)
+
+
+@pytest.mark.parametrize(
+    "link", ["a.png", "/a.png", "file:///a", "data:image/png;base64,", "http:a"]
+)
+def test_other_links_are_not_remote(link):
+    assert not is_remote(link)
