@@ -1,0 +1,21 @@
+"""LangChain: a vector store, a retriever, embeddings, and the way of pictures into a prompt."""
+
+from diptych.langchain import _installed as _installed
+from diptych.langchain.convert import RetrievedDocument
+from diptych.langchain.embeddings import DiptychEmbeddings
+from diptych.langchain.messages import multimodal_prompt, to_content_blocks, to_messages
+from diptych.langchain.retriever import DiptychRetriever, DiptychVectorStoreRetriever
+from diptych.langchain.tool import create_multimodal_retriever_tool
+from diptych.langchain.vectorstore import DiptychVectorStore
+
+__all__ = [
+    "DiptychEmbeddings",
+    "DiptychRetriever",
+    "DiptychVectorStore",
+    "DiptychVectorStoreRetriever",
+    "RetrievedDocument",
+    "create_multimodal_retriever_tool",
+    "multimodal_prompt",
+    "to_content_blocks",
+    "to_messages",
+]

@@ -1,0 +1,225 @@
+"""Between diptych's documents and LangChain's, and what LangChain users pass as a picture."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from langchain_core.documents import Document
+from langchain_core.documents.base import Blob
+from pydantic import PrivateAttr
+
+from diptych.errors import DiptychError, InvalidArgument
+from diptych.index import MultimodalIndex
+from diptych.types import Document as Stored
+from diptych.types import FusedDocument, Image, Query
+
+__all__ = [
+    "REFERENCE_KEYS",
+    "RESERVED_KEY",
+    "RetrievedDocument",
+    "image_reference",
+    "to_document",
+    "to_fused",
+    "to_fused_document",
+    "to_image",
+    "to_query",
+    "to_stored",
+]
+
+RESERVED_KEY = "_diptych"
+"""The metadata key under which other adapters keep what they need; not shown to LangChain."""
+
+REFERENCE_KEYS = ("path", "mime_type", "sha256", "name", "width", "height")
+"""What is said of a picture in metadata, where the picture itself never is."""
+
+
+class RetrievedDocument(Document):
+    """A LangChain document that still knows its pictures, for the step that builds the prompt.
+
+    ``page_content`` and ``metadata`` hold text and references only, so nothing large reaches traces
+    or stored chat histories. The pictures themselves do not survive serialization; what is left
+    then are the references, which ``to_content_blocks`` resolves (with ``index=`` in all cases).
+    """
+
+    _fused: FusedDocument | None = PrivateAttr(default=None)
+
+    @classmethod
+    def lc_id(cls) -> list[str]:
+        """Return the id of ``Document``, as which it is loaded again."""
+        return Document.lc_id()
+
+    @property
+    def fused(self) -> FusedDocument | None:
+        """What diptych retrieved; None after serialization."""
+        return self._fused
+
+
+def to_document(stored: Stored) -> Document:
+    """Return one stored document, with its metadata as it was given."""
+    metadata = _shown(stored.metadata)
+    if stored.image is None:
+        return Document(stored.text or "", metadata=metadata, id=stored.id)
+    document = RetrievedDocument(page_content=stored.text or "", metadata=metadata, id=stored.id)
+    document._fused = FusedDocument((stored,), 0.0, (), stored.id)
+    return document
+
+
+def to_fused_document(fused: FusedDocument) -> RetrievedDocument:
+    """Return one retrieved unit of related documents.
+
+    Its text is that of all parts in reading order, its metadata that of the part found first, and
+
+    - ``images``: for each picture ``path`` (None when it has none), ``mime_type``, ``sha256``,
+      ``name``, ``width`` and ``height`` (None when it can no longer be read);
+    - ``score``: in [0, 1], higher is better;
+    - ``evidence``: which list found which document, at which rank, with what raw score;
+    - ``document_ids`` and ``sources``: of the parts, in reading order.
+    """
+    metadata = {
+        **_shown(fused.metadata),
+        "images": [image_reference(image) for image in fused.images],
+        "score": fused.score,
+        "evidence": [dataclasses.asdict(evidence) for evidence in fused.evidence],
+        "document_ids": [document.id for document in fused.documents],
+        "sources": list(dict.fromkeys(document.source for document in fused.documents)),
+    }
+    document = RetrievedDocument(page_content=fused.text, metadata=metadata, id=fused.id)
+    document._fused = fused
+    return document
+
+
+def to_stored(document: Document, document_id: str) -> Stored:
+    """Return a LangChain document as one to store.
+
+    A picture that was retrieved and is added again keeps its picture and what it belongs to.
+
+    Raises:
+        DocumentError: No text and no picture, or metadata that is not JSON.
+        InvalidArgument: Several documents that were fused into one.
+    """
+    fused = document.fused if isinstance(document, RetrievedDocument) else None
+    text = document.page_content
+    if fused is None:
+        return Stored(text=text, metadata=document.metadata, id=document_id)
+    if len(fused.documents) > 1:
+        raise InvalidArgument(
+            f"Document {document.id!r} is {len(fused.documents)} stored documents, fused by a "
+            "retriever; it cannot be stored as one. Get the parts by metadata['document_ids']."
+        )
+    (before,) = fused.documents
+    reserved = {k: v for k, v in before.metadata.items() if k == RESERVED_KEY}
+    return dataclasses.replace(
+        before, text=text or None, metadata={**document.metadata, **reserved}, id=document_id
+    )
+
+
+def to_fused(
+    documents: Iterable[Document | FusedDocument], index: MultimodalIndex | None = None
+) -> list[FusedDocument]:
+    """Return what a prompt is built from, for documents of diptych or of any other retriever.
+
+    Args:
+        documents: Retrieved, best first. Those without text and picture are left out.
+        index: Finds the pictures of documents that have been serialized since. Without it a
+            picture is found by its path, when the file is still the one that was indexed.
+    """
+    found = [
+        document if isinstance(document, FusedDocument) else _restored(document, index)
+        for document in documents
+    ]
+    return [fused for fused in found if fused is not None]
+
+
+def image_reference(image: Image) -> dict[str, Any]:
+    """Return what metadata says of a picture: everything but the picture."""
+    reference: dict[str, Any] = dict.fromkeys(REFERENCE_KEYS)
+    reference |= {"path": str(image.path) if image.path else None, "name": image.name}
+    try:
+        reference["sha256"] = image.sha256
+        reference["mime_type"] = image.mime
+        reference["width"], reference["height"] = image.size
+    except (DiptychError, OSError):
+        pass
+    return reference
+
+
+def to_image(value: Any) -> Image:
+    """Return a picture from a path, ``data:`` URI, bytes, PIL picture, ``Blob`` or ``Image``.
+
+    Raises:
+        MediaError: The value is none of these.
+    """
+    if isinstance(value, Blob):
+        return Image(value.path) if value.data is None and value.path else Image(value.as_bytes())
+    return Image.of(value)
+
+
+def to_query(value: Any) -> Query:
+    """Return a query from what a retriever may be invoked with.
+
+    A string is a text, unless it is a ``data:image/…`` URI; ``{"text": …, "image": …}`` is both;
+    a ``Path``, bytes, a PIL picture, a ``Blob`` or an ``Image`` is a picture.
+
+    Raises:
+        InvalidArgument: The value is none of these, or empty.
+    """
+    if isinstance(value, str):
+        is_picture = value[:11].lower() == "data:image/"
+        return Query(image=to_image(value)) if is_picture else Query(text=value)
+    if isinstance(value, Mapping):
+        unknown = sorted(set(value) - {"text", "image", "weights"})
+        if unknown:
+            raise InvalidArgument(
+                f"A query was given with the keys {unknown}; expected 'text', 'image', 'weights'."
+            )
+        image = value.get("image")
+        return Query(
+            text=value.get("text"),
+            image=None if image is None else to_image(image),
+            weights=value.get("weights", {}),
+        )
+    return Query.of(to_image(value) if isinstance(value, Blob) else value)
+
+
+def _shown(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in metadata.items() if key != RESERVED_KEY}
+
+
+def _restored(document: Document, index: MultimodalIndex | None) -> FusedDocument | None:
+    """Return a document with its pictures: at hand, from the index, or by checked paths."""
+    if isinstance(document, RetrievedDocument) and document.fused is not None:
+        return document.fused
+    metadata = document.metadata
+    parts: Sequence[Stored] = ()
+    if index is not None:
+        parts = index.get(metadata.get("document_ids") or [document.id or ""])
+    if not parts:
+        parts = _rebuilt(document)
+    first = document.id if any(part.id == document.id for part in parts) else None
+    return FusedDocument(tuple(parts), 0.0, (), first or parts[0].id) if parts else None
+
+
+def _rebuilt(document: Document) -> list[Stored]:
+    """Return a text and its pictures as documents of their own."""
+    identity = document.id or "retrieved"
+    shown = {k: v for k, v in document.metadata.items() if k in ("source", "page")}
+    kept = {k: v for k, v in shown.items() if isinstance(v, str | int)}
+    parts = []
+    if document.page_content.strip():
+        parts.append(Stored(text=document.page_content, metadata=kept, id=identity))
+    references = document.metadata.get("images") or [_own_reference(document.metadata)]
+    for at, reference in enumerate(references):
+        # Without the hash, metadata of unknown origin could name any picture on this machine.
+        if isinstance(reference, Mapping) and reference.get("path") and reference.get("sha256"):
+            image = Image(
+                reference["path"], name=reference.get("name") or "", sha256=reference["sha256"]
+            )
+            parts.append(Stored(image=image, metadata=kept, id=f"{identity}#{at}"))
+    return parts
+
+
+def _own_reference(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the reference that ``add_images`` has put into the metadata of a picture."""
+    return {key: metadata.get(f"image_{key}") for key in REFERENCE_KEYS}

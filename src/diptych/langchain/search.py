@@ -1,0 +1,225 @@
+"""Searching an index on behalf of the vector store: one stored document at a time, with a score."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from langchain_core.documents import Document
+from numpy.typing import ArrayLike
+
+from diptych.errors import InvalidArgument
+from diptych.filters import Filter
+from diptych.index import MultimodalIndex, VectorView
+from diptych.langchain.convert import to_document
+from diptych.protocols import ImageEncoder, TextEncoder
+from diptych.retriever import MultimodalRetriever
+from diptych.types import Query
+from diptych.vectors import Vectors, unit_rows
+
+__all__ = [
+    "MODES",
+    "DocumentFilter",
+    "Found",
+    "Mode",
+    "Space",
+    "diverse",
+    "find",
+    "find_by_vector",
+    "find_diverse",
+    "given_vectors",
+    "query_vector",
+    "relevance",
+    "restriction",
+]
+
+Space = Literal["text", "image", "cross_modal"]
+"""One vector index."""
+
+Mode = Literal["text", "image", "cross_modal", "fused"]
+"""What is searched: one vector index, or all lists, fused into one."""
+
+MODES: tuple[Mode, ...] = ("text", "image", "cross_modal", "fused")
+
+DocumentFilter = Filter | Callable[[Document], bool]
+"""The metadata filter of ``diptych.filters``, or a function, which is called on every document."""
+
+Found = list[tuple[Document, float]]
+
+
+def find(
+    retriever: MultimodalRetriever,
+    query: Query,
+    k: int,
+    mode: Mode,
+    documents: DocumentFilter | None,
+    vectors: Mapping[str, ArrayLike] | None = None,
+) -> Found:
+    """Return the best ``k`` documents and their scores in one mode.
+
+    Raises:
+        InvalidArgument: An unknown mode, or one that the query cannot reach.
+    """
+    _check_mode(mode)
+    index = retriever.index
+    where = restriction(index, documents)
+    k = _clamped(index, k)
+    if mode == "fused":
+        fused = retriever.retrieve(query, k, where=where, vectors=vectors)
+        # The document that was found comes first, then what belongs to it.
+        return [
+            (to_document(part), unit.score)
+            for unit in fused
+            for part in sorted(unit.documents, key=lambda part: part.id != unit.id)
+        ][:k]
+    hits = index.search(query, k, modalities=(mode,), where=where, vectors=vectors)
+    if mode not in hits and len(_view(index, mode)):
+        raise InvalidArgument(
+            f"A query with {'a picture' if query.image else 'text'} cannot reach the {mode} "
+            "vectors of this index: nothing makes its vector in their space. Give it an encoder "
+            "of both, such as OpenClipEncoder, or an aligner; or search another mode."
+        )
+    return _with_documents(index, [(hit.id, hit.score) for hit in hits.get(mode, [])])
+
+
+def find_by_vector(
+    index: MultimodalIndex,
+    vector: ArrayLike,
+    k: int,
+    space: Space,
+    documents: DocumentFilter | None,
+) -> Found:
+    """Return the ``k`` documents that are nearest to a vector of one space, with their scores."""
+    view = _view(index, space)
+    (hits,) = view.search(
+        _query(view, vector, space), _clamped(index, k), where=restriction(index, documents)
+    )
+    return _with_documents(index, [(hit.id, hit.score) for hit in hits])
+
+
+def find_diverse(
+    index: MultimodalIndex,
+    vector: ArrayLike,
+    k: int,
+    *,
+    fetch_k: int,
+    lambda_mult: float,
+    space: Space,
+    documents: DocumentFilter | None,
+) -> list[Document]:
+    """Return ``k`` of the ``fetch_k`` nearest documents, chosen to differ from each other."""
+    view = _view(index, space)
+    query = _query(view, vector, space)
+    depth = _clamped(index, max(k, fetch_k))
+    (hits,) = view.search(query, depth, where=restriction(index, documents))
+    ids = [hit.id for hit in hits]
+    chosen = diverse(query[0], view.vectors(ids), k, lambda_mult)
+    return [document for document, _ in _with_documents(index, [(ids[i], 0.0) for i in chosen])]
+
+
+def query_vector(index: MultimodalIndex, query: Query, space: Space) -> Vectors:
+    """Return the ``(1, dim)`` vector of a text or a picture in one space.
+
+    Raises:
+        InvalidArgument: No encoder of the index makes it.
+    """
+    encoder = index.text_encoder if space == "text" else index.image_encoder
+    if query.text and isinstance(encoder, TextEncoder):
+        return encoder.encode_query([query.text])
+    if query.image is not None and isinstance(encoder, ImageEncoder):
+        return encoder.encode_image([query.image])
+    raise InvalidArgument(f"The index has no encoder for this query in its {space} vectors.")
+
+
+def given_vectors(index: MultimodalIndex, vector: ArrayLike) -> dict[str, ArrayLike]:
+    """Return the vector of a text, made elsewhere, for each list that it can search."""
+    row: Any = np.atleast_2d(np.asarray(vector, np.float32))
+    if index.text_encoder is None or not row.size:
+        return {}
+    unit = unit_rows(row, rows=1, dim=index.text_encoder.dim, origin="The embedding of the query")
+    # One model for texts and pictures: its vector reaches both.
+    image_encoder: object = index.image_encoder
+    is_joint = image_encoder is index.text_encoder
+    return {"text": unit, "image": unit} if is_joint else {"text": unit}
+
+
+def diverse(query: Vectors, candidates: Vectors, k: int, lambda_mult: float) -> list[int]:
+    """Return the rows of ``candidates`` chosen by maximal marginal relevance, in order.
+
+    Each next row maximises ``λ · sim(query, row) − (1 − λ) · max sim(chosen, row)`` (Carbonell and
+    Goldstein 1998, https://doi.org/10.1145/290941.291025): λ = 1 ranks by similarity alone, λ = 0
+    looks for what is least like the rows chosen before. Equal values keep the order given.
+
+    Args:
+        query: ``(dim,)``.
+        candidates: ``(n, dim)``, unit rows.
+        k: How many; all of them when there are fewer.
+        lambda_mult: λ, in [0, 1].
+    """
+    relevance_of = candidates @ query  # (n,)
+    open_rows = np.ones(len(candidates), bool)
+    closest = np.full(len(candidates), -np.inf, np.float32)
+    chosen: list[int] = []
+    while len(chosen) < min(k, len(candidates)):
+        # The first row has nothing to differ from: it is the nearest one.
+        penalty = closest if chosen else np.zeros_like(relevance_of)
+        weight = lambda_mult if chosen else 1.0
+        value = weight * relevance_of - (1.0 - weight) * penalty
+        best = int(np.argmax(np.where(open_rows, value, -np.inf)))
+        chosen.append(best)
+        open_rows[best] = False
+        closest = np.maximum(closest, candidates @ candidates[best])
+    return chosen
+
+
+def relevance(mode: Mode) -> Callable[[float], float]:
+    """Return the function that maps the scores of a mode into [0, 1], keeping their order.
+
+    A fused score is there already; a cosine ``s`` becomes ``(s + 1) / 2``. The inner product of
+    the cross-modal index is cut off at ±1.
+    """
+    if mode == "fused":
+        return lambda score: score
+    return lambda score: min(1.0, max(0.0, (score + 1.0) / 2.0))
+
+
+def restriction(index: MultimodalIndex, documents: DocumentFilter | None) -> Filter | None:
+    """Return a filter for the index; a function is called here, on every stored document."""
+    if not callable(documents):
+        return documents
+    return {"$id": [d.id for d in index.get() if documents(to_document(d))]}
+
+
+def _with_documents(index: MultimodalIndex, scored: Sequence[tuple[str, float]]) -> Found:
+    # A document that was deleted since it was found is left out.
+    stored = {document.id: document for document in index.get([i for i, _ in scored])}
+    return [(to_document(stored[i]), score) for i, score in scored if i in stored]
+
+
+def _view(index: MultimodalIndex, space: str) -> VectorView:
+    if space not in MODES or space == "fused":
+        raise InvalidArgument(
+            f"space={space!r} is unknown; expected 'text', 'image' or 'cross_modal'."
+        )
+    view: VectorView = getattr(index, f"{space}_index")
+    return view
+
+
+def _query(view: VectorView, vector: ArrayLike, space: str) -> Vectors:
+    if not view.dim:
+        raise InvalidArgument(
+            f"The index has no {space} vectors to compare with. Give it an encoder for them."
+        )
+    row: Any = np.atleast_2d(np.asarray(vector, np.float32))
+    return unit_rows(row, rows=1, dim=view.dim, origin=f"The query vector for {space!r}")
+
+
+def _check_mode(mode: str) -> None:
+    if mode not in MODES:
+        raise InvalidArgument(f"mode={mode!r} is unknown; expected one of {', '.join(MODES)}.")
+
+
+def _clamped(index: MultimodalIndex, k: int) -> int:
+    """Return ``k``, or the number of documents when there are fewer."""
+    return min(k, max(len(index), 1))

@@ -1,0 +1,185 @@
+"""Between LlamaIndex's nodes and diptych's documents, with nothing lost on the way there and back.
+
+A node is stored as a document with its text, its picture and its metadata, so that the same index
+serves LangChain and diptych's own retriever. What only LlamaIndex knows (class, relationships,
+templates, excluded keys) is kept under one metadata key, ``RESERVED_KEY``.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from llama_index.core.schema import (
+    BaseNode,
+    Document,
+    ImageNode,
+    IndexNode,
+    MetadataMode,
+    Node,
+    NodeWithScore,
+    TextNode,
+)
+
+from diptych.errors import DiptychError
+from diptych.llama_index.node import DiptychNode, picture_of
+from diptych.types import Document as Stored
+from diptych.types import FusedDocument, Image
+
+__all__ = ["REF_DOC_ID", "RESERVED_KEY", "to_node", "to_node_with_score", "to_stored"]
+
+RESERVED_KEY = "_diptych"
+"""The metadata key under which a document keeps what only LlamaIndex needs."""
+
+REF_DOC_ID = f"{RESERVED_KEY}.ref_doc_id"
+"""How a filter addresses the source document of a node."""
+
+_CLASSES: dict[str, type[BaseNode]] = {
+    "TextNode": TextNode,
+    "IndexNode": IndexNode,
+    "ImageNode": DiptychNode,
+    "Node": Node,
+    "Document": Document,
+}
+"""As which a node comes back, by its class name; any other as the first or third of these."""
+
+_KEPT_ELSEWHERE = {"embedding": True, "metadata": True, "text": True, "image": True}
+
+
+def to_stored(node: BaseNode) -> Stored:
+    """Return a node as a document to store.
+
+    A node without text of its own, but with a vector, is stored with what the vector was made of:
+    its metadata in words.
+
+    Raises:
+        DocumentError: Neither text nor picture, or metadata that is not JSON.
+        MediaError: The picture is not base64.
+    """
+    dump = node.model_dump(mode="json", exclude=_KEPT_ELSEWHERE)
+    text = own = node.get_content(MetadataMode.NONE)
+    if not own.strip() and node.embedding is not None:
+        text = node.get_content(MetadataMode.EMBED)
+    resource = dump.get("text_resource")
+    if resource is not None:
+        resource["text"] = None
+    record = {
+        "ref_doc_id": node.ref_doc_id,
+        "type": node.class_name(),
+        "node": json.dumps(dump, ensure_ascii=False),
+    }
+    if text != own:
+        record["text"] = own
+    if isinstance(node, ImageNode) and node.image is not None:
+        record["inline"] = "image"
+    return Stored(
+        text=text or None,
+        image=picture_of(node),
+        id=node.node_id,
+        metadata={**node.metadata, RESERVED_KEY: record},
+    )
+
+
+def to_node(stored: Stored) -> BaseNode:
+    """Return a stored document as the node that it was, or as a new one if it was none."""
+    record = stored.metadata.get(RESERVED_KEY)
+    metadata = {key: value for key, value in stored.metadata.items() if key != RESERVED_KEY}
+    if not isinstance(record, Mapping) or "node" not in record:
+        fields: dict[str, Any] = {"id_": stored.id, "metadata": metadata, "text": stored.text or ""}
+        if stored.image is None:
+            return TextNode(**fields)
+        return _with_pictures(fields, (stored.image,))
+    dump: dict[str, Any] = {**json.loads(record["node"]), "metadata": metadata}
+    text = record.get("text", stored.text or "")
+    kind = _CLASSES.get(record["type"], DiptychNode if stored.image else TextNode)
+    if issubclass(kind, Node):
+        return _multimodal(kind, dump, text, stored.image)
+    _flatten(dump, text)
+    if stored.image is None or kind is not DiptychNode:
+        return kind.from_dict(dump)
+    return _with_pictures(dump, (stored.image,), inline="inline" in record)
+
+
+def to_node_with_score(fused: FusedDocument) -> NodeWithScore:
+    """Return one node for related documents: their texts, their pictures, and one score.
+
+    Identity, metadata, relationships and templates are those of the document found first.
+    """
+    nodes = [to_node(document) for document in fused.documents]
+    first = next((node for node in nodes if node.node_id == fused.id), nodes[0])
+    if len(nodes) == 1:
+        return NodeWithScore(node=first, score=fused.score)
+    texts = [text for node in nodes if (text := node.get_content(MetadataMode.NONE)).strip()]
+    fields = first.model_dump(include=_SHARED)
+    fields |= {"text": "\n\n".join(texts), "metadata": dict(first.metadata)}
+    node = _with_pictures(fields, fused.images) if fused.images else TextNode.from_dict(fields)
+    return NodeWithScore(node=node, score=fused.score)
+
+
+_SHARED = {
+    "id_",
+    "relationships",
+    "excluded_embed_metadata_keys",
+    "excluded_llm_metadata_keys",
+    "metadata_template",
+    "metadata_separator",
+    "text_template",
+}
+
+
+def _with_pictures(
+    fields: dict[str, Any], pictures: tuple[Image, ...], *, inline: bool = False
+) -> DiptychNode:
+    """Return a node whose fields hold the first picture: its path, else its bytes."""
+    first = pictures[0]
+    given = fields.get("image_path")
+    if not inline and not (given and Path(given).is_file()):
+        is_there = first.path is not None and first.path.is_file()
+        fields["image_path"] = str(first.path) if is_there else given
+    if inline or not fields.get("image_path"):
+        fields["image"] = _base64(first)
+    node: DiptychNode = DiptychNode.from_dict(fields)
+    if node.image_mimetype is None:
+        node.image_mimetype = _mime(first)
+    node._pictures = pictures
+    return node
+
+
+def _flatten(dump: dict[str, Any], text: str) -> None:
+    """Write text and picture into the fields of a ``TextNode``, also when they were resources."""
+    dump.pop("text_resource", None)
+    resource = dump.pop("image_resource", None) or {}
+    dump["text"] = text
+    if not dump.get("image_path"):
+        dump["image_path"] = resource.get("path")
+
+
+def _multimodal(
+    kind: type[BaseNode], dump: dict[str, Any], text: str, image: Image | None
+) -> BaseNode:
+    if dump.get("text_resource") is not None:
+        dump["text_resource"]["text"] = text
+    resource = dump.get("image_resource")
+    if resource is not None and image is not None and not resource.get("url"):
+        path = resource.get("path")
+        if not (path and Path(path).is_file()):
+            resource["path"] = None
+            resource["data"] = _base64(image)
+    return kind.from_dict(dump)
+
+
+def _base64(image: Image) -> str | None:
+    try:
+        return base64.b64encode(image.read()).decode("ascii")
+    except (DiptychError, OSError):
+        return None
+
+
+def _mime(image: Image) -> str | None:
+    try:
+        return image.mime
+    except (DiptychError, OSError):
+        return None

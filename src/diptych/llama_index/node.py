@@ -1,0 +1,107 @@
+"""A node of text and pictures, of which both reach the model."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from io import BytesIO
+from pathlib import PurePath
+from typing import Any
+
+from llama_index.core.base.llms.types import ImageBlock, TextBlock
+from llama_index.core.schema import (
+    BaseNode,
+    ImageNode,
+    ImageType,
+    MediaResource,
+    MetadataMode,
+    Node,
+)
+from pydantic import PrivateAttr
+
+from diptych.errors import DiptychError, MediaError
+from diptych.types import Image
+
+__all__ = ["DiptychNode", "picture_of"]
+
+
+class DiptychNode(ImageNode):
+    """An ``ImageNode`` whose text, and all of whose pictures, are shown to the model.
+
+    LlamaIndex's own shows its picture only. It goes by the same class name, so that every engine
+    treats it as an image node. The fields ``image`` or ``image_path`` hold the first picture; a
+    copy that went through JSON is an ``ImageNode`` with that one.
+    """
+
+    _pictures: tuple[Image, ...] = PrivateAttr(default=())
+
+    @property
+    def pictures(self) -> tuple[Image, ...]:
+        """The pictures in reading order; opened when they are needed."""
+        if self._pictures:
+            return self._pictures
+        own = picture_of(self)
+        return () if own is None else (own,)
+
+    def resolve_image(self) -> ImageType:
+        """Return the first picture as LlamaIndex's engines expect it: a stream, or a path."""
+        if self.image is None and self.image_path is None and self._pictures:
+            return BytesIO(self._pictures[0].read())
+        return super().resolve_image()
+
+    def get_content_blocks(self, metadata_mode: MetadataMode = MetadataMode.NONE) -> list[Any]:
+        """Return blocks of metadata, text, and each picture, made to fit what models accept.
+
+        A picture that can no longer be read is mentioned in words.
+        """
+        blocks = list(self.get_metadata_content_blocks(metadata_mode))
+        if self.text.strip():
+            blocks.append(TextBlock(text=self.text))
+        blocks += [_block(picture) for picture in self.pictures]
+        if not self.pictures and self.image_url:
+            blocks.append(ImageBlock(url=self.image_url, image_mimetype=self.image_mimetype))
+        return blocks
+
+
+def picture_of(node: BaseNode) -> Image | None:
+    """Return the picture that a node carries: its bytes, else the file that it names.
+
+    A URL is not fetched, unless it is a ``data:`` URI.
+
+    Raises:
+        MediaError: The node holds something else than base64.
+    """
+    if isinstance(node, DiptychNode) and node._pictures:
+        return node._pictures[0]
+    if isinstance(node, ImageNode):
+        return _picture(node.image, node.image_path, node.image_url, node.node_id)
+    resource = node.image_resource if isinstance(node, Node) else None
+    if not isinstance(resource, MediaResource):
+        return None
+    path = str(resource.path) if resource.path else None
+    return _picture(resource.data, path, str(resource.url or ""), node.node_id)
+
+
+def _picture(
+    data: str | bytes | None, path: str | None, url: str | None, node_id: str
+) -> Image | None:
+    if data:
+        try:
+            return Image(base64.b64decode(data, validate=True))
+        except binascii.Error as error:
+            raise MediaError(
+                f"Node {node_id!r} has an image that is not base64: {error}. Pass base64 without a "
+                "'data:' prefix, or image_path=."
+            ) from error
+    if path:
+        return Image(path)
+    return Image.of(url) if url and url.startswith("data:") else None
+
+
+def _block(picture: Image) -> ImageBlock | TextBlock:
+    try:
+        data, mime = picture.encoded()
+    except (DiptychError, OSError):
+        name = PurePath(picture.name).name or "without a name"
+        return TextBlock(text=f"(A picture, {name}, is omitted: it can no longer be read.)")
+    return ImageBlock(image=data, image_mimetype=mime)

@@ -1,0 +1,172 @@
+"""The query modes of a LlamaIndex vector store over an index."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from llama_index.core.indices.query.embedding_utils import get_top_k_mmr_embeddings
+from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryMode
+
+from diptych.errors import InvalidArgument
+from diptych.filters import Filter
+from diptych.index import MultimodalIndex, VectorView
+from diptych.llama_index.convert import REF_DOC_ID
+from diptych.llama_index.filters import to_filter
+from diptych.vectors import Vectors, unit_rows
+
+__all__ = ["Scored", "restriction", "run"]
+
+Scored = list[tuple[str, float]]
+"""Ids of documents with their similarity, best first."""
+
+_FIELDS = {
+    None: "text_index",
+    "text": "text_index",
+    "image": "image_index",
+    "cross_modal": "cross_modal_index",
+}
+_MMR_CANDIDATES = 100
+"""MMR chooses among at least so many of the nearest nodes."""
+
+
+def run(index: MultimodalIndex, query: VectorStoreQuery, options: Mapping[str, Any]) -> Scored:
+    """Return what a query finds, best first; higher is better.
+
+    Raises:
+        InvalidArgument: A mode that is not served, or a query without what its mode needs.
+    """
+    mode = VectorStoreQueryMode(query.mode)
+    if mode not in _MODES:
+        served = ", ".join(served.value for served in _MODES)
+        raise InvalidArgument(
+            f"DiptychVectorStore does not serve the query mode {mode.value!r}; it serves {served}."
+        )
+    if not len(index):
+        return []
+    return _MODES[mode](index, query, options)
+
+
+def restriction(query: VectorStoreQuery) -> Filter | None:
+    """Return what a query restricts itself to: filters, node ids and source documents, all three.
+
+    An empty list of ids is no restriction: ``VectorStoreIndex`` always passes one.
+    """
+    terms = [
+        to_filter(query.filters),
+        {"$id": list(query.node_ids)} if query.node_ids else None,
+        {REF_DOC_ID: {"$in": list(query.doc_ids)}} if query.doc_ids else None,
+    ]
+    given = [term for term in terms if term]
+    return {"$and": given} if given else None
+
+
+def _nearest(index: MultimodalIndex, query: VectorStoreQuery, _: Mapping[str, Any]) -> Scored:
+    view = _view(index, query)
+    return _search(view, _vector(view, query), query.similarity_top_k, restriction(query))
+
+
+def _words(index: MultimodalIndex, query: VectorStoreQuery, _: Mapping[str, Any]) -> Scored:
+    return _match(index, query, query.similarity_top_k)
+
+
+def _hybrid(index: MultimodalIndex, query: VectorStoreQuery, _: Mapping[str, Any]) -> Scored:
+    """Blend vectors and words: ``alpha · dense + (1 − alpha) · sparse``, each scaled to [0, 1].
+
+    This is LlamaIndex's relative score fusion. With alpha = 1 or 0 it is one of the two alone.
+    """
+    alpha = 0.5 if query.alpha is None else query.alpha
+    if not 0 <= alpha <= 1:
+        raise InvalidArgument(f"alpha={alpha} was given; expected a number from 0 to 1.")
+    found: dict[str, float] = {}
+    if alpha > 0:
+        for identity, score in _relative(_nearest(index, query, {})):
+            found[identity] = alpha * score
+    if alpha < 1:
+        depth = query.sparse_top_k or query.similarity_top_k
+        for identity, score in _relative(_match(index, query, depth)):
+            found[identity] = found.get(identity, 0.0) + (1 - alpha) * score
+    ranked = sorted(found.items(), key=lambda pair: (-pair[1], pair[0]))
+    return ranked[: query.hybrid_top_k or query.similarity_top_k]
+
+
+def _diverse(index: MultimodalIndex, query: VectorStoreQuery, options: Mapping[str, Any]) -> Scored:
+    """Choose by LlamaIndex's own maximal marginal relevance among the nearest nodes."""
+    view = _view(index, query)
+    vector = _vector(view, query)
+    depth = max(_MMR_CANDIDATES, 4 * query.similarity_top_k)
+    ids = [identity for identity, _ in _search(view, vector, depth, restriction(query))]
+    if not ids:
+        return []
+    threshold = options.get("mmr_threshold")
+    scores, chosen = get_top_k_mmr_embeddings(
+        vector[0].tolist(),
+        view.vectors(ids).tolist(),
+        similarity_top_k=query.similarity_top_k,
+        embedding_ids=ids,
+        mmr_threshold=query.mmr_threshold if threshold is None else threshold,
+    )
+    return [(str(i), float(score)) for i, score in zip(chosen, scores, strict=True)]
+
+
+_MODES: dict[
+    VectorStoreQueryMode,
+    Callable[[MultimodalIndex, VectorStoreQuery, Mapping[str, Any]], Scored],
+] = {
+    VectorStoreQueryMode.DEFAULT: _nearest,
+    VectorStoreQueryMode.TEXT_SEARCH: _words,
+    VectorStoreQueryMode.HYBRID: _hybrid,
+    VectorStoreQueryMode.MMR: _diverse,
+}
+
+
+def _view(index: MultimodalIndex, query: VectorStoreQuery) -> VectorView:
+    if query.embedding_field not in _FIELDS:
+        raise InvalidArgument(
+            f"embedding_field={query.embedding_field!r} is unknown; expected 'text' (the default), "
+            "'image' or 'cross_modal'."
+        )
+    view: VectorView = getattr(index, _FIELDS[query.embedding_field])
+    return view
+
+
+def _vector(view: VectorView, query: VectorStoreQuery) -> Vectors:
+    if query.query_embedding is None:
+        raise InvalidArgument(
+            f"A query in mode {query.mode!s} needs query_embedding, and has none. Ask through an "
+            "index or a retriever, which embed the question."
+        )
+    row: Any = np.atleast_2d(np.asarray(query.query_embedding, np.float32))
+    return unit_rows(row, rows=1, dim=view.dim, origin="The embedding of the query")
+
+
+def _search(view: VectorView, vector: Vectors, k: int, where: Filter | None) -> Scored:
+    depth = min(k, max(len(view), 1))
+    return [(hit.id, hit.score) for hit in view.search(vector, depth, where=where)[0]]
+
+
+def _match(index: MultimodalIndex, query: VectorStoreQuery, k: int) -> Scored:
+    """Search by words. The text vector that this needs not is given, so that no model runs."""
+    if not query.query_str:
+        raise InvalidArgument(f"A query in mode {query.mode!s} needs query_str, and has none.")
+    dim = index.text_encoder.dim if index.text_encoder else 0
+    unused = {"text": np.zeros((1, dim), np.float32)} if dim else None
+    lists = index.search(
+        query.query_str,
+        min(k, len(index)),
+        modalities=("text",),
+        where=restriction(query),
+        vectors=unused,
+    )
+    return [(hit.id, hit.score) for hit in lists.get("lexical", [])]
+
+
+def _relative(found: Scored) -> Scored:
+    """Return scores scaled to [0, 1]; all 1 when they are equal."""
+    if not found:
+        return []
+    low, high = min(score for _, score in found), max(score for _, score in found)
+    if high == low:
+        return [(identity, 1.0) for identity, _ in found]
+    return [(identity, (score - low) / (high - low)) for identity, score in found]
