@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from diptych.errors import InvalidArgument
 from diptych.filters import Filter
-from diptych.fusion import Fused, Null, fuse
+from diptych.fusion import Fused, Null, fuse, shrunken_null
 from diptych.index import MultimodalIndex
 from diptych.index.snapshot import Ranked, Snapshot
 from diptych.protocols import Aligner, FusionModel, ImageEncoder, Reranker, TextEncoder
@@ -196,7 +196,10 @@ def _documents(snapshot: Snapshot, parts: Sequence[Stub]) -> Any:
 
 
 def _null(snapshot: Snapshot, ranked: Ranked, name: ListName) -> Null:
-    raise NotImplementedError
+    """Return what the corpus at large scores in a list, for this query."""
+    if name == "lexical":
+        return Null()
+    return shrunken_null(snapshot.null_scores(ranked, name))
 
 
 class _Evidence:

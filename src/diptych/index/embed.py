@@ -101,8 +101,10 @@ def embed_queries(
     words = [queries[i].text or "" for i in texts]
     images = [image for i in pictures if (image := queries[i].image) is not None]
     # What crosses over comes first, so that a query's own text and picture replace it.
-    _give(found, "image", texts, _text_in_image_space(models, words))
-    _give(found, "text", pictures, _image_in_text_space(models, images))
+    if "image" not in given:
+        _give(found, "image", texts, _text_in_image_space(models, words))
+    if "text" not in given:
+        _give(found, "text", pictures, _image_in_text_space(models, images))
     if models.text is not None and "text" not in given:
         made = unit_rows(
             models.text.encode_query(words),
@@ -111,7 +113,7 @@ def embed_queries(
             origin=_origin(models.text),
         )
         _give(found, "text", texts, made)
-    if models.image is not None:
+    if models.image is not None and "image" not in given:
         made = unit_rows(
             models.image.encode_image(images), rows=len(images), dim=models.image.dim,
             origin=_origin(models.image),
