@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from diptych.cli import show
-from diptych.cli.models import DEFAULT, HELP, load_models
+from diptych.cli.models import DEFAULT, HELP, MODELS_SETTING, load_models
 from diptych.errors import DiptychError, FormatError, InvalidArgument
 from diptych.image import Image
 from diptych.index import MultimodalIndex
@@ -35,7 +35,7 @@ errors = Console(stderr=True, highlight=False)
 
 IndexPath = Annotated[Path, typer.Option("--index", "-i", help="The folder of the index.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
-MODELS_SETTING = "models"
+
 
 
 def reported(command: Callable[..., None]) -> Callable[..., None]:

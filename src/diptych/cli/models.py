@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,12 @@ from diptych.encoders import (
 )
 from diptych.errors import InvalidArgument
 
-__all__ = ["DEFAULT", "HELP", "load_models"]
+__all__ = ["DEFAULT", "HELP", "MODELS_SETTING", "load_models"]
 
 DEFAULT = "offline+toy"
+
+MODELS_SETTING = "models"
+"""Under which name an index remembers its models."""
 
 HELP = (
     "Which models to use, TEXT+IMAGE or one for both. Text: offline (all-MiniLM-L6-v2 from its package), "
@@ -31,11 +36,18 @@ def load_models(name: str) -> tuple[Any, Any]:
         InvalidArgument: The name is unknown.
         MissingExtra: What it needs is not installed.
     """
+    _silence_loading_bars()
     text, plus, image = name.partition("+")
     if not plus:
         both = _image_encoder(text)
         return both, both
     return _text_encoder(text), _image_encoder(image)
+
+
+def _silence_loading_bars() -> None:
+    """Keep transformers from drawing a bar over ours for a model that loads in a moment."""
+    if importlib.util.find_spec("transformers") is not None:
+        importlib.import_module("transformers.utils.logging").disable_progress_bar()
 
 
 def _text_encoder(name: str) -> Any:

