@@ -1,6 +1,8 @@
 """Every encoder of the package against the published contract."""
 
 import itertools
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -99,6 +101,16 @@ class TestOpenClipEncoder(JointEncoderContract):
         pytest.importorskip("open_clip", reason="the extra open-clip")
         folder = tiny_models.save_clip(tmp_path_factory.mktemp("clip") / text, text=text)
         return OpenClipEncoder.from_folder(folder, device="cpu", batch_size=3)
+
+
+def test_importing_encoders_loads_no_model_library():
+    code = (
+        "import sys, diptych.encoders, diptych.testing; "
+        "print({'torch', 'open_clip', 'transformers', 'sentence_transformers', 'pytest'} "
+        "& sys.modules.keys())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
 
 
 def test_encoder_of_one_modality_is_not_taken_for_one_of_both():

@@ -88,6 +88,11 @@ class TestAdd:
             index.search("pump", 5)["lexical"] == index.search("pump", 5, where={"n": 3})["lexical"]
         )
 
+    def test_what_the_index_returns_counts_as_unchanged(self, path):
+        index = new_index(path)
+        index.add(CORPUS)
+        assert index.add(index.get()).skipped == 3
+
     def test_new_metadata_is_stored_without_encoding(self, path):
         index = new_index(path)
         index.add(CORPUS)

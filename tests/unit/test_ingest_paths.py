@@ -201,6 +201,21 @@ def test_a_file_swapped_for_a_link_gives_nothing_away(root, tmp_path):
     assert read > 0
 
 
+def test_a_picture_that_is_shown_often_is_read_once(root, monkeypatch):
+    folder = Folder(root)
+    reads = []
+    monkeypatch.setattr(folder, "read", lambda path, size: reads.append(path) or INSIDE)
+    images = [folder.picture("in.png") for _ in range(5)]
+    assert reads == ["in.png"]
+    assert {image.read() for image in images} == {INSIDE}
+
+
+@pytest.mark.parametrize("path", [".../x.png", "deep/.. /x.png", ". ./x.png", "deep/.. ../x.png"])
+def test_what_windows_takes_for_a_way_up_is_refused_everywhere(root, path):
+    with pytest.raises(InvalidArgument, match="has the component"):
+        Folder(root).locate("sub/page.md", path)
+
+
 def test_a_picture_that_is_replaced_later_is_noticed(root, tmp_path):
     image = Folder(root).picture("in.png")
     (root / "in.png").write_bytes(SECRET)

@@ -455,3 +455,16 @@ def test_memory_running_out_halves_the_batch(folders, monkeypatch):
     monkeypatch.setattr(encoder._towers.model, "encode_image", small)
     assert np.allclose(encoder.encode_image(scenes()), expected, atol=1e-5)
     assert sizes == [4, 2, 2]
+
+
+def test_loading_a_folder_needs_no_socket(folder, monkeypatch):
+    import socket
+
+    def refuse(*args, **kwargs):
+        raise AssertionError(f"a connection was tried: {args}")
+
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    encoder = OpenClipEncoder.from_folder(folder, device="cpu")
+    assert encoder.encode_query(SHORT).shape == (4, 24)

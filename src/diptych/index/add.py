@@ -178,10 +178,13 @@ def _row(document: Document) -> Row:
 
 
 def _same(stored: Row, row: Row) -> bool:
-    """Whether nothing differs but where the picture lies, which only the store knows."""
-    return (stored.content, stored.metadata, stored.group, stored.order, stored.image_name) == (
-        row.content, row.metadata, row.group, row.order, row.image_name
-    )  # fmt: skip
+    """Whether nothing differs but how the picture is called and where it lies."""
+    return (stored.content, stored.metadata, stored.group, stored.order) == (
+        row.content,
+        row.metadata,
+        row.group,
+        row.order,
+    )
 
 
 def _failure(document: Document, error: DiptychError) -> Failure:
