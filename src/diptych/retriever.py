@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from diptych.errors import InvalidArgument
 from diptych.filters import Filter
-from diptych.fusion import Fused, Null, fuse, shrunken_null
+from diptych.fusion import Fused, Null, fuse
 from diptych.index import MultimodalIndex
 from diptych.index.snapshot import Ranked, Snapshot
 from diptych.protocols import Aligner, FusionModel, ImageEncoder, Reranker, TextEncoder
@@ -165,7 +165,7 @@ def _fuse_lists(
     if not len(keys):
         return []
     scores = np.column_stack([snapshot.exact(ranked, name, keys) for name in names])
-    null = {name: _null(snapshot, ranked, name) for name in names}
+    null: dict[str, Null] = {name: _null(snapshot, ranked, name) for name in names}
     fused = fuse(scores, lists=names, null=null, weights=ranked.query.weights)
     row_of = {key: row for row, key in enumerate(keys.tolist())}
     order = sorted(row_of, key=lambda key: (-fused.score[row_of[key]], stubs[key].id))
@@ -198,8 +198,8 @@ def _documents(snapshot: Snapshot, parts: Sequence[Stub]) -> Any:
 def _null(snapshot: Snapshot, ranked: Ranked, name: ListName) -> Null:
     """Return what the corpus at large scores in a list, for this query."""
     if name == "lexical":
-        return Null()
-    return shrunken_null(snapshot.null_scores(ranked, name))
+        return Null(*snapshot.lexical_moments(ranked))
+    return Null.of(snapshot.null_scores(ranked, name))
 
 
 class _Evidence:

@@ -334,6 +334,23 @@ def test_bm25_of_candidates_equals_bm25_of_the_list(rng):
     )
 
 
+def test_moments_of_bm25_are_those_of_all_documents_with_words(rng):
+    storage = new_store(None)
+    texts = ["red pump", "red red wall", "blue pump pump", "nothing here", None]
+    storage.write(
+        [row(f"d{i}", text) for i, text in enumerate(texts)],
+        [None] * 5,
+        {"text": (np.arange(4), unit(rng, 4))},
+    )
+    with storage.reading():
+        _, scores = storage.database.match('"red"', 10)
+        count, matching, mean, std = storage.database.match_moments('"red"')
+    values = np.concatenate([scores, [0, 0]])
+    assert (count, matching) == (4, 2)
+    assert mean == pytest.approx(values.mean(), rel=1e-5)
+    assert std == pytest.approx(values.std(), rel=1e-4)
+
+
 @pytest.mark.parametrize(
     ("version", "mode"),
     [

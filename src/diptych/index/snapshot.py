@@ -118,6 +118,13 @@ class Snapshot:
         """Return the scores of a fixed sample of the corpus in one vector list."""
         return self._storage.indexes[name].sample_scores(ranked.vectors[name])
 
+    def lexical_moments(self, ranked: Ranked) -> tuple[float, float]:
+        """Return mean and standard deviation of BM25 over the documents with words."""
+        if ranked.expression is None:
+            return 0.0, 0.0
+        _, _, mean, std = self._storage.database.match_moments(ranked.expression)
+        return mean, std
+
     def select(
         self, ids: Iterable[str] | None, where: Filter | None, limit: int | None
     ) -> list[int]:

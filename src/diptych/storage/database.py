@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -178,6 +179,22 @@ class Database:
             f"SELECT rowid, rank FROM lexical WHERE lexical MATCH ? AND +rowid {_AMONG}",
             [expression, _json(keys.tolist())],
         ))  # fmt: skip
+
+    def match_moments(self, expression: str) -> tuple[int, int, float, float]:
+        """Return what BM25 gives the corpus at large, for one expression.
+
+        Returns:
+            How many documents have words, how many match, and the mean and the standard deviation
+            of BM25 over all that have words, 0 where nothing matches.
+        """
+        with_words = int(self._one("SELECT count(*) FROM documents WHERE text IS NOT NULL")[0])
+        matching, total, squares = self._all(
+            "SELECT count(*), total(-rank), total(rank * rank) FROM lexical WHERE lexical MATCH ?",
+            [expression],
+        )[0]
+        mean = total / max(with_words, 1)
+        variance = max(squares / max(with_words, 1) - mean * mean, 0.0)
+        return with_words, int(matching), mean, math.sqrt(variance)
 
     # -- writing ----------------------------------------------------------------------------
 
