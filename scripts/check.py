@@ -16,7 +16,7 @@ CHECKS = (
     ("format", [str(BIN / "ruff"), "format", "--check", "."]),
     ("lint", [str(BIN / "ruff"), "check", "."]),
     ("types", [str(BIN / "mypy")]),
-    ("layers", [str(BIN / "lint-imports")]),
+    ("layers", [str(BIN / "lint-imports"), "--no-cache"]),
     ("tests", [sys.executable, "-m", "pytest", *sys.argv[1:]]),
 )
 

@@ -1,7 +1,10 @@
 """A small manual with pictures, and a model that tells whether the event loop is blocked."""
 
 import asyncio
+import importlib.util
+import sys
 import threading
+from pathlib import Path
 
 from diptych import Document, Image, ToyEncoder
 from stubs import png
@@ -47,3 +50,13 @@ async def run_beside(encoder, coroutine):
         await asyncio.sleep(0)
     encoder.go_on.set()
     return await task
+
+
+def load_example(name):
+    """Return a module of the folder ``examples``."""
+    path = Path(__file__).resolve().parents[2] / "examples" / f"{name}.py"
+    specification = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[name] = module  # where pydantic looks up the annotations of its classes
+    specification.loader.exec_module(module)
+    return module

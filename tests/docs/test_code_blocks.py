@@ -23,13 +23,15 @@ def test_code_of_page_runs_and_prints_what_it_says(page, tmp_path, monkeypatch):
             continue
         output = io.StringIO()
         with contextlib.redirect_stdout(output):
-            exec(compile(code, page.name, "exec"), names)  # noqa: S102
+            exec(compile(code, page.name, "exec"), names)
         printed = output.getvalue()
 
 
 def test_readme_gives_the_commands_that_ci_runs():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    commands = [line for line in (ROOT / ".ci" / "run").read_text().splitlines() if "pip install" in line]
+    commands = [
+        line for line in (ROOT / ".ci" / "run").read_text().splitlines() if "pip install" in line
+    ]
     assert commands[0] in readme
 
 

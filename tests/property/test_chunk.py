@@ -48,6 +48,8 @@ def test_a_text_within_the_limit_is_one_piece(paragraphs, limit):
         ("", 5, []),
         # Paragraphs are packed, and not cut while they fit.
         ("aaa bbb.\n\nccc ddd.\n\neee", 20, ["aaa bbb.\n\nccc ddd.\n\n", "eee"]),
+        # A paragraph is not cut, although a sentence of it would still fit.
+        ("Aaa bbb ccc.\n\nDdd. Eee fff ggg", 20, ["Aaa bbb ccc.\n\n", "Ddd. Eee fff ggg"]),
         # Too little stands before the paragraph break, so a sentence is cut off instead.
         ("A.\n\nBbbbb bbb. Cccc ccc. Dddd.", 26, ["A.\n\nBbbbb bbb. Cccc ccc. ", "Dddd."]),
         # "e.g." does not end a sentence, its dot is followed by a small letter.
@@ -56,6 +58,7 @@ def test_a_text_within_the_limit_is_one_piece(paragraphs, limit):
         # Without sentences lines are kept whole, without lines words.
         ("one two\nthree four\nfive six", 20, ["one two\nthree four\n", "five six"]),
         ("one two three four", 10, ["one two ", "three four"]),
+        ("one two three", 7, ["one two", " three"]),  # the limit is at the end of a word
         ("onetwothreefour", 6, ["onetwo", "threef", "our"]),
         # Chinese and Japanese sentences end without a space.
         ("今日は晴れです。明日は雨です。", 10, ["今日は晴れです。", "明日は雨です。"]),

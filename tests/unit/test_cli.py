@@ -4,11 +4,11 @@ import subprocess
 import sys
 
 import pytest
-from stubs import png
 from typer.testing import CliRunner
 
 from diptych.cli import app
 from diptych.index import MultimodalIndex
+from stubs import png
 
 runner = CliRunner()
 
@@ -18,7 +18,7 @@ def folder(tmp_path):
     folder = tmp_path / "corpus"
     folder.mkdir()
     (folder / "page.md").write_text(
-        "# Pumps\n\nA red pump lifts water.\n\n![the impeller](red.png \"Figure 1: the impeller\")\n"
+        '# Pumps\n\nA red pump lifts water.\n\n![the impeller](red.png "Figure 1: the impeller")\n'
     )
     (folder / "red.png").write_bytes(png("red", (40, 30)))
     (folder / "sea.png").write_bytes(png("blue"))

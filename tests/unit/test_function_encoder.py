@@ -108,12 +108,13 @@ def test_row_that_has_no_direction_is_named():
     ("function", "match"),
     [
         (lambda texts: np.ones(4), r"shape \(4,\) for 8 items; expected \(8, dim\)"),
+        (lambda texts: np.ones(len(texts)), r"shape \(8,\) for 8 items"),
         (lambda texts: np.ones((1, 4)), r"shape \(1, 4\) for 8 items"),
         (lambda texts: np.ones((len(texts), 0)), r"shape \(8, 0\)"),
         (lambda texts: [[1.0], [1.0, 2.0]], "no rectangular array of numbers"),
         (lambda texts: ["a"], "no rectangular array of numbers"),
     ],
-    ids=["one row", "too few", "no columns", "ragged", "words"],
+    ids=["one row", "one number each", "too few", "no columns", "ragged", "words"],
 )
 def test_function_of_the_wrong_shape_is_refused(function, match):
     with pytest.raises(VectorError, match=match):

@@ -69,9 +69,15 @@ def test_core_types_and_readers_load_nothing_heavy():
 def test_every_extra_that_a_message_names_exists():
     extras = PROJECT["optional-dependencies"]
     assert set(EXTRA_OF_MODULE.values()) <= set(extras)
-    assert {"open-clip", "sentence-transformers", "offline", "langchain", "llama-index", "all", "dev"} <= set(
-        extras
-    )
+    assert {
+        "open-clip",
+        "sentence-transformers",
+        "offline",
+        "langchain",
+        "llama-index",
+        "all",
+        "dev",
+    } <= set(extras)
 
 
 def test_all_names_every_extra_but_dev():

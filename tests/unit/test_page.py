@@ -2,10 +2,10 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from stubs import png
 
 from diptych import Document, Evidence, FusedDocument, Image, Query
 from diptych.page import Section, render_page
+from stubs import png
 
 ATTACKS = [
     "<script>alert(1)</script>",
@@ -36,7 +36,9 @@ def result(text, image=None, name="id", score=0.5):
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_nothing_of_the_corpus_becomes_markup(attack):
     picture = Image(png("red"), name=attack)
-    page = render_page(attack, [Section(Query(attack, picture), [result(attack, picture, attack)])], note=attack)
+    page = render_page(
+        attack, [Section(Query(attack, picture), [result(attack, picture, attack)])], note=attack
+    )
     parsed = Tags()
     parsed.feed(page)
     assert not {"script", "iframe", "svg"} & set(parsed.tags)

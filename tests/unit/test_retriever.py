@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
-from stubs import StubImage, StubJoint, StubText, hashed_rows, png
 
 from diptych import Document, Image, MultimodalIndex, MultimodalRetriever, Query, ToyEncoder
 from diptych.errors import FilterError, InvalidArgument
 from diptych.rerank import FunctionReranker
+from stubs import StubImage, StubJoint, StubText, hashed_rows, png
 
 RED, BLUE, GREEN = png("red"), png("blue"), png("green")
 
@@ -125,7 +125,10 @@ class TestRanking:
         retriever = filled(*PAGE)
         query = Query("valve", Image(GREEN), weights={"image": 0, "cross_modal": 0})
         contributions = [
-            e.contribution for r in retriever.retrieve(query, 10) for e in r.evidence if e.list == "image"
+            e.contribution
+            for r in retriever.retrieve(query, 10)
+            for e in r.evidence
+            if e.list == "image"
         ]
         assert contributions
         assert not any(contributions)
@@ -133,9 +136,7 @@ class TestRanking:
     def test_given_query_vectors_are_used(self):
         retriever = filled(*PAGE)
         vector = hashed_rows(["The valve closes by itself."], 16, "stub-text")[0]
-        results = retriever.retrieve(
-            "zzz", 1, modalities=["text"], vectors={"text": vector}
-        )
+        results = retriever.retrieve("zzz", 1, modalities=["text"], vectors={"text": vector})
         assert results[0].id == "p2"
 
     def test_meaning_crosses_over_in_a_joint_space(self):

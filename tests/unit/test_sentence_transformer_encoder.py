@@ -66,8 +66,11 @@ def test_prompts_of_the_model_are_used_unless_others_are_given(tmp_path, oracle)
     )
     assert np.allclose(plain.encode_query(["red"]), oracle(["red"]), atol=1e-6)
     assert np.allclose(plain.encode_document(["red"]), oracle(["car red"]), atol=1e-6)
-    assert plain.fingerprint != encoder.fingerprint
-    assert plain.space == encoder.space
+    query = SentenceTransformerEncoder(folder, device="cpu", query_prompt="")
+    document = SentenceTransformerEncoder(folder, device="cpu", document_prompt="car ")
+    encoders = (encoder, plain, query, document)
+    assert len({encoder.fingerprint for encoder in encoders}) == 4
+    assert len({encoder.space for encoder in encoders}) == 1
 
 
 def test_prompt_stands_before_every_window(tmp_path, oracle):

@@ -30,6 +30,11 @@ def test_short_ascii_text_is_not_even_counted():
     assert len(windows_of(["short", "also"], limit=10, count=never)) == 2
 
 
+def test_short_text_of_many_tokens_is_cut():
+    windows = windows_of(["猫猫猫"], limit=8, count=lambda texts: [4 * len(t) for t in texts])
+    assert [window.text for window in windows] == ["猫猫", "猫"]
+
+
 def test_long_text_becomes_overlapping_windows():
     text = " ".join(f"w{i:02}" for i in range(20))
     windows = windows_of([text], limit=8, count=count)

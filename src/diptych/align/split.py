@@ -22,17 +22,28 @@ FEW = 700
 """Below this many pairs 15% is too small a gallery to report on: the folds do that as well."""
 MANY = 1500
 """From this many pairs on, 15% is gallery enough to choose by: one part instead of five folds."""
-MOST = 3000
+MOST = 1500
 """More held-out pairs than this sharpen no decision and cost a square of time."""
+MOST_OF_FOLD = 500
+"""The same of each of five folds."""
+FEW_GROUPS = 100
+"""With fewer documents, one part of them is too few subjects to choose by: folds instead."""
 
 Positions = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Positions of pairs: to fit on and choose by, and to report on (none: the folds again)."""
+    """Positions of pairs.
+
+    Attributes:
+        folds: What to fit on and what to choose by, once or five times.
+        rest: All but ``test``.
+        test: What to report on; if empty, the folds again.
+    """
 
     folds: tuple[tuple[Positions, Positions], ...]
+    rest: Positions
     test: Positions
 
     @property
@@ -48,7 +59,7 @@ class Split:
         """What to fit on and to report on: all but the test pairs, or the folds again."""
         if not len(self.test):
             return self.folds
-        return ((np.sort(np.concatenate(self.folds[0])), self.test),)
+        return ((self.rest, self.test),)
 
 
 def group_numbers(groups: Sequence[Any] | None, image: Vectors) -> NDArray[np.int64]:
@@ -84,18 +95,18 @@ def split(groups: NDArray[np.int64], seed: int) -> Split:
             "out. Give finer groups (the section instead of the book), or leave groups out."
         )
     order = np.random.default_rng(seed).permutation(len(sizes))
-    everything, test = np.arange(len(groups)), np.empty(0, np.int64)
+    test = np.empty(0, np.int64)
     if len(groups) >= FEW:
         test_groups = _taken(order, sizes, len(groups))
-        rest = order[~np.isin(order, test_groups)]
-        if len(rest) >= FOLDS and sizes[test_groups].sum() >= FEW * SHARE:
-            order, test = rest, np.flatnonzero(np.isin(groups, test_groups))
-    if len(groups) >= MANY and len(test):
+        others = order[~np.isin(order, test_groups)]
+        if len(others) >= FOLDS and sizes[test_groups].sum() >= FEW * SHARE:
+            order, test = others, np.flatnonzero(np.isin(groups, test_groups))
+    rest = np.setdiff1d(np.arange(len(groups)), test)
+    if len(groups) >= MANY and len(order) >= FEW_GROUPS and len(test):
         chosen = np.flatnonzero(np.isin(groups, _taken(order, sizes, len(groups))))
         if len(chosen) >= FEW * SHARE:
-            fitted = np.setdiff1d(everything, np.concatenate([chosen, test]))
-            return Split(((fitted, chosen),), test)
-    return Split(tuple(_folds(groups, order, sizes)), test)
+            return Split(((np.setdiff1d(rest, chosen), chosen),), rest, test)
+    return Split(tuple(_folds(groups, order, sizes, seed)), rest, test)
 
 
 def _taken(order: NDArray[np.int64], sizes: NDArray[np.int64], pairs: int) -> NDArray[np.int64]:
@@ -109,7 +120,7 @@ def _taken(order: NDArray[np.int64], sizes: NDArray[np.int64], pairs: int) -> ND
 
 
 def _folds(
-    groups: NDArray[np.int64], order: NDArray[np.int64], sizes: NDArray[np.int64]
+    groups: NDArray[np.int64], order: NDArray[np.int64], sizes: NDArray[np.int64], seed: int
 ) -> list[tuple[Positions, Positions]]:
     """Deal the groups of ``order`` out, the biggest first, each to the fold with fewest pairs."""
     room, fold_of = np.zeros(FOLDS, np.int64), np.full(len(sizes), -1)
@@ -117,6 +128,8 @@ def _folds(
         fold_of[group] = np.argmin(room)
         room[fold_of[group]] += sizes[group]
     fold = fold_of[groups]
-    return [
-        (np.flatnonzero((fold != i) & (fold >= 0)), np.flatnonzero(fold == i)) for i in range(FOLDS)
-    ]
+    rng, folds = np.random.default_rng(seed), []
+    for i in range(FOLDS):
+        held = rng.permutation(np.flatnonzero(fold == i))[:MOST_OF_FOLD]
+        folds.append((np.flatnonzero((fold != i) & (fold >= 0)), np.sort(held)))
+    return folds

@@ -37,7 +37,6 @@ IndexPath = Annotated[Path, typer.Option("--index", "-i", help="The folder of th
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
-
 def reported(command: Callable[..., None]) -> Callable[..., None]:
     """Show what a user can mend as one message, without a traceback."""
 

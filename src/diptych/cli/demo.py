@@ -104,10 +104,10 @@ def _through_llama_index(index: MultimodalIndex, query: Query) -> list[Text]:
     except MissingExtra as error:
         return [Text(f"LlamaIndex  not installed: {error}", style="dim")]
     nodes = DiptychRetriever(index=index, similarity_top_k=TOP_K).retrieve(query.text or "")
+    parts: list[Any] = [block for node in nodes for block in node.node.get_content_blocks()]
     blocks = [
         "picture" if block.block_type == "image" else f"{len(block.text):,} characters"
-        for node in nodes
-        for block in node.node.get_content_blocks()
+        for block in parts
     ]
     return [_line("LlamaIndex", f"{len(nodes)} nodes", blocks)]
 

@@ -138,7 +138,8 @@ def info_table(info: IndexInfo, settings: dict[str, str]) -> Table:
     table.add_row("path", str(info.path or "in memory"))
     table.add_row(
         "documents",
-        f"{info.documents:,}  ({info.texts:,} with text, {info.images:,} with a picture, {info.both:,} with both)",
+        f"{info.documents:,}  ({info.texts:,} with text, {info.images:,} with a picture, "
+        f"{info.both:,} with both)",
     )
     table.add_row("groups", f"{info.groups:,}")
     for name, space in info.spaces.items():

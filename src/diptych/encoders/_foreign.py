@@ -18,15 +18,19 @@ __all__ = [
     "Functions",
     "langchain_functions",
     "llama_index_functions",
-    "model_name",
     "qualified_name",
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class Functions:
-    """What a model of another framework can do; each takes a list and returns one row per item."""
+    """What a model of another framework can do; each takes a list and returns one row per item.
 
+    ``name`` is its class; ``model`` is class and model, or None when it does not say which one.
+    """
+
+    name: str
+    model: str | None
     text: Callable[[list[str]], ArrayLike]
     query: Callable[[list[str]], ArrayLike]
     image: Callable[[list[Image]], ArrayLike] | None
@@ -44,6 +48,8 @@ def langchain_functions(model: Any) -> Functions:
             return rows
 
     return Functions(
+        name=type(model).__qualname__,
+        model=_model_name(model),
         text=lambda texts: model.embed_documents(texts),
         query=lambda texts: [model.embed_query(text) for text in texts],
         image=None if embed_image is None else image,
@@ -61,13 +67,15 @@ def llama_index_functions(model: Any) -> Functions:
         return rows
 
     return Functions(
+        name=type(model).__qualname__,
+        model=_model_name(model),
         text=lambda texts: model.get_text_embedding_batch(texts),
         query=lambda texts: [model.get_query_embedding(text) for text in texts],
         image=None if embed_image is None else image,
     )
 
 
-def model_name(model: Any) -> str | None:
+def _model_name(model: Any) -> str | None:
     """Return class and model name, "OpenAIEmbeddings:text-embedding-3-small", or None."""
     for attribute in ("model_name", "model", "model_id", "deployment"):
         value = getattr(model, attribute, None)

@@ -58,31 +58,12 @@ def build(source: Source, device: str) -> Towers:
     Raises:
         InvalidArgument: Config, weights and tokenizer do not fit together.
     """
-    open_clip: Any = optional.require("open_clip", needed_by=NEEDED_BY)
+    model, tokenizer = _load(source)
     from open_clip.transform import PreprocessCfg, image_transform_v2
 
-    name = _register(open_clip, source.config)
-    try:
-        with _root_logger_as_it_is():
-            model = open_clip.create_model(
-                name,
-                pretrained=str(source.weights),
-                device="cpu",
-                force_quick_gelu=source.quick_gelu,
-                force_preprocess_cfg=source.preprocess,
-                require_pretrained=True,
-            )
-            tokenizer = open_clip.get_tokenizer(name)
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
-        raise InvalidArgument(
-            f"{NEEDED_BY}: the model {source.name!r} could not be built from its config and the "
-            f"weights {str(source.weights)!r}: {error}. Expected weights of exactly that "
-            "architecture, and a tokenizer that is on this machine or can be downloaded."
-        ) from error
     preprocess = PreprocessCfg(**model.visual.preprocess_cfg)
     weights = _fingerprint.weights_digest(model)
     count, limit = _counter(tokenizer)
-    model = model.float().eval().requires_grad_(False)
     transform = image_transform_v2(preprocess, is_train=False)
     tokens = tokenizer([_fingerprint.PROBE_TEXT])
     fingerprint = _fingerprint.digest_of(
@@ -101,6 +82,33 @@ def build(source: Source, device: str) -> Towers:
         weights=weights,
         fingerprint=fingerprint,
     )
+
+
+def _load(source: Source) -> tuple[Any, Any]:
+    """Return ``(model, tokenizer)``: on the CPU, in float32, for inference."""
+    open_clip: Any = optional.require("open_clip", needed_by=NEEDED_BY)
+    text = source.config["text_cfg"]
+    if text.get("hf_model_name") or text.get("hf_tokenizer_name"):
+        optional.require("transformers", needed_by=f"{NEEDED_BY} with {source.name!r}")
+    name = _register(open_clip, source.config)
+    try:
+        with _root_logger_as_it_is():
+            model = open_clip.create_model(
+                name,
+                pretrained=str(source.weights),
+                device="cpu",
+                force_quick_gelu=source.quick_gelu,
+                force_preprocess_cfg=source.preprocess,
+                require_pretrained=True,
+            )
+            tokenizer = open_clip.get_tokenizer(name)
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
+        raise InvalidArgument(
+            f"{NEEDED_BY}: the model {source.name!r} could not be built from its config and the "
+            f"weights {str(source.weights)!r}: {error}. Expected weights of exactly that "
+            "architecture, and a tokenizer that is on this machine or can be downloaded."
+        ) from error
+    return model.float().eval().requires_grad_(False), tokenizer
 
 
 def _probed(model: Any, tokens: Any, picture: Any) -> list[str]:

@@ -61,8 +61,8 @@ class FunctionEncoder:
     Example:
         >>> from diptych.encoders import FunctionEncoder
         >>> encoder = FunctionEncoder(lambda texts: [[len(text), 1.0] for text in texts])
-        >>> encoder.encode_document(["abc"]).round(3).tolist(), encoder.dim
-        ([[0.949, 0.316]], 2)
+        >>> encoder.encode_document(["a", "abc"]).shape
+        (2, 2)
     """
 
     encode_document: Callable[[Sequence[str]], Vectors]
@@ -124,15 +124,7 @@ class FunctionEncoder:
             InvalidArgument: ``embeddings`` lacks ``embed_documents`` or ``embed_query``.
         """
         functions = _foreign.langchain_functions(embeddings)
-        named = _foreign.model_name(embeddings)
-        return cls(
-            functions.text,
-            encode_query=functions.query,
-            encode_image=functions.image,
-            dim=dim,
-            space=space or named,
-            fingerprint=fingerprint or named,
-        )
+        return cls._of(functions, dim=dim, space=space, fingerprint=fingerprint)
 
     @classmethod
     def from_llama_index(
@@ -156,15 +148,27 @@ class FunctionEncoder:
                 ``get_query_embedding``.
         """
         functions = _foreign.llama_index_functions(embed_model)
-        named = _foreign.model_name(embed_model)
-        return cls(
+        return cls._of(functions, dim=dim, space=space, fingerprint=fingerprint)
+
+    @classmethod
+    def _of(
+        cls,
+        functions: _foreign.Functions,
+        *,
+        dim: int | None,
+        space: str | None,
+        fingerprint: str | None,
+    ) -> FunctionEncoder:
+        encoder = cls(
             functions.text,
             encode_query=functions.query,
             encode_image=functions.image,
             dim=dim,
-            space=space or named,
-            fingerprint=fingerprint or named,
+            space=space or functions.model,
+            fingerprint=fingerprint or functions.model,
         )
+        encoder._name = functions.model or functions.name
+        return encoder
 
     @cached_property
     def dim(self) -> int:
@@ -202,7 +206,13 @@ class FunctionEncoder:
     def _call(
         self, what: str, function: Callable[[list[Any]], ArrayLike], items: list[Any]
     ) -> NDArray[np.float64]:
-        values = np.asarray(function(items), dtype=np.float64)
+        try:
+            values = np.asarray(function(items), dtype=np.float64)
+        except ValueError as error:
+            raise VectorError(
+                f"FunctionEncoder {self._name}: the {what} function returned something that is no "
+                f"rectangular array of numbers: {error}. Return one vector for each item of the list."
+            ) from error
         if values.ndim != 2 or len(values) != len(items) or not values.shape[1]:
             raise VectorError(
                 f"FunctionEncoder {self._name}: the {what} function returned an array of shape "

@@ -13,6 +13,7 @@ import hashlib
 import os
 import re
 import stat
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import unquote
@@ -22,6 +23,9 @@ from diptych.errors import InvalidArgument
 from diptych.image import Image
 
 __all__ = ["Folder", "is_remote", "link_path"]
+
+KEPT = 256
+"""Pictures that are not read again when a page shows them again, like the logo of every page."""
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*[:|]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -53,6 +57,7 @@ class Folder:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(os.path.realpath(path))
         self.shown: set[str] = set()
+        self._pictures = lru_cache(maxsize=KEPT)(self._picture)
 
     def locate(self, page: str, path: str) -> str:
         """Return the path in this folder of what a page there calls ``path``.
@@ -133,6 +138,9 @@ class Folder:
             InvalidArgument: The file cannot be read.
         """
         self.shown.add(path)
+        return self._pictures(path)
+
+    def _picture(self, path: str) -> Image:
         data = self.read(path, media.MAX_BYTES)
         digest = hashlib.sha256(data).hexdigest()
         media.read_header(data, name=repr(path))

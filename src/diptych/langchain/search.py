@@ -20,10 +20,10 @@ from diptych.vectors import Vectors, unit_rows
 
 __all__ = [
     "MODES",
-    "DocumentFilter",
     "Found",
     "Mode",
     "Space",
+    "Where",
     "diverse",
     "find",
     "find_by_vector",
@@ -42,7 +42,7 @@ Mode = Literal["text", "image", "cross_modal", "fused"]
 
 MODES: tuple[Mode, ...] = ("text", "image", "cross_modal", "fused")
 
-DocumentFilter = Filter | Callable[[Document], bool]
+Where = Filter | Callable[[Document], bool] | None
 """The metadata filter of ``diptych.filters``, or a function, which is called on every document."""
 
 Found = list[tuple[Document, float]]
@@ -53,7 +53,7 @@ def find(
     query: Query,
     k: int,
     mode: Mode,
-    documents: DocumentFilter | None,
+    documents: Where,
     vectors: Mapping[str, ArrayLike] | None = None,
 ) -> Found:
     """Return the best ``k`` documents and their scores in one mode.
@@ -63,6 +63,10 @@ def find(
     """
     _check_mode(mode)
     index = retriever.index
+    if mode == "text" and query.has_text and index.text_encoder is not None:
+        given = (vectors or {}).get("text")
+        vector = query_vector(index, query, "text") if given is None else given
+        return find_by_vector(index, vector, k, "text", documents)
     where = restriction(index, documents)
     k = _clamped(index, k)
     if mode == "fused":
@@ -88,7 +92,7 @@ def find_by_vector(
     vector: ArrayLike,
     k: int,
     space: Space,
-    documents: DocumentFilter | None,
+    documents: Where,
 ) -> Found:
     """Return the ``k`` documents that are nearest to a vector of one space, with their scores."""
     view = _view(index, space)
@@ -106,7 +110,7 @@ def find_diverse(
     fetch_k: int,
     lambda_mult: float,
     space: Space,
-    documents: DocumentFilter | None,
+    documents: Where,
 ) -> list[Document]:
     """Return ``k`` of the ``fetch_k`` nearest documents, chosen to differ from each other."""
     view = _view(index, space)
@@ -184,7 +188,7 @@ def relevance(mode: Mode) -> Callable[[float], float]:
     return lambda score: min(1.0, max(0.0, (score + 1.0) / 2.0))
 
 
-def restriction(index: MultimodalIndex, documents: DocumentFilter | None) -> Filter | None:
+def restriction(index: MultimodalIndex, documents: Where) -> Filter | None:
     """Return a filter for the index; a function is called here, on every stored document."""
     if not callable(documents):
         return documents

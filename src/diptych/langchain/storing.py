@@ -18,7 +18,7 @@ from diptych.errors import InvalidArgument, MediaError, VectorError
 from diptych.index import MultimodalIndex
 from diptych.langchain.convert import image_reference, to_document, to_image, to_stored
 from diptych.langchain.embeddings import DiptychEmbeddings
-from diptych.langchain.search import DocumentFilter, restriction
+from diptych.langchain.search import Where, restriction
 from diptych.protocols import ImageEncoder, TextEncoder
 from diptych.types import Document as Stored
 
@@ -165,7 +165,7 @@ class StoringVectorStore(VectorStore):
         self,
         ids: Sequence[str] | None = None,
         *,
-        filter: DocumentFilter | None = None,
+        filter: Where = None,
         **kwargs: Any,
     ) -> bool:
         """Delete documents by id, by filter, or those that satisfy both, and return True.

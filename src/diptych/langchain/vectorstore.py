@@ -16,7 +16,7 @@ from diptych.index import MultimodalIndex
 from diptych.langchain import search
 from diptych.langchain.convert import to_image, to_query
 from diptych.langchain.retriever import DiptychVectorStoreRetriever
-from diptych.langchain.search import DocumentFilter, Found, Mode, Space
+from diptych.langchain.search import Found, Mode, Space, Where
 from diptych.langchain.storing import StoringVectorStore, new_index
 from diptych.protocols import ImageEncoder, TextEncoder
 from diptych.retriever import MultimodalRetriever
@@ -95,15 +95,10 @@ class DiptychVectorStore(StoringVectorStore):
         metadatas: list[dict[str, Any]] | None = None,
         *,
         ids: list[str] | None = None,
-        index: MultimodalIndex | None = None,
-        image_encoder: Embeddings | ImageEncoder | None = None,
-        path: str | os.PathLike[str] | None = None,
-        mode: Mode | None = None,
         **kwargs: Any,
     ) -> Self:
-        """Return a store that holds some texts; the arguments are those of the class."""
-        _refuse(kwargs)
-        store = cls(embedding, index=index, image_encoder=image_encoder, path=path, mode=mode)
+        """Return a store that holds some texts; other arguments are those of the class."""
+        store = cls(embedding, **kwargs)
         store.add_texts(texts, metadatas, ids=ids)
         return store
 
@@ -122,14 +117,12 @@ class DiptychVectorStore(StoringVectorStore):
         await store.aadd_texts(texts, metadatas, ids=ids)
         return store
 
-    # -- by query ---------------------------------------------------------------------------
-
     def similarity_search(
         self,
         query: Any,
         k: int = 4,
         *,
-        filter: DocumentFilter | None = None,
+        filter: Where = None,
         mode: Mode | None = None,
         **kwargs: Any,
     ) -> list[Document]:
@@ -145,19 +138,9 @@ class DiptychVectorStore(StoringVectorStore):
         found = self.similarity_search_with_score(query, k, filter=filter, mode=mode, **kwargs)
         return [document for document, _ in found]
 
-    async def asimilarity_search(
-        self,
-        query: Any,
-        k: int = 4,
-        *,
-        filter: DocumentFilter | None = None,
-        mode: Mode | None = None,
-        **kwargs: Any,
-    ) -> list[Document]:
+    async def asimilarity_search(self, query: Any, k: int = 4, **kwargs: Any) -> list[Document]:
         """Do what :meth:`similarity_search` does: awaits the embedding, searches in a thread."""
-        found = await self.asimilarity_search_with_score(
-            query, k, filter=filter, mode=mode, **kwargs
-        )
+        found = await self.asimilarity_search_with_score(query, k, **kwargs)
         return [document for document, _ in found]
 
     def similarity_search_with_score(
@@ -165,7 +148,7 @@ class DiptychVectorStore(StoringVectorStore):
         query: Any,
         k: int = 4,
         *,
-        filter: DocumentFilter | None = None,
+        filter: Where = None,
         mode: Mode | None = None,
         **kwargs: Any,
     ) -> Found:
@@ -178,7 +161,7 @@ class DiptychVectorStore(StoringVectorStore):
         query: Any,
         k: int = 4,
         *,
-        filter: DocumentFilter | None = None,
+        filter: Where = None,
         mode: Mode | None = None,
         **kwargs: Any,
     ) -> Found:
@@ -191,13 +174,13 @@ class DiptychVectorStore(StoringVectorStore):
         )
 
     def similarity_search_by_image(
-        self, uri: Any, k: int = 4, filter: DocumentFilter | None = None
+        self, uri: Any, k: int = 4, filter: Where = None
     ) -> list[Document]:
         """Return the documents whose picture is most like one: a path, ``data:`` URI, bytes, …."""
         return self.similarity_search(Query(image=to_image(uri)), k, filter=filter, mode="image")
 
     async def asimilarity_search_by_image(
-        self, uri: Any, k: int = 4, filter: DocumentFilter | None = None
+        self, uri: Any, k: int = 4, filter: Where = None
     ) -> list[Document]:
         """Do what :meth:`similarity_search_by_image` does, in a thread."""
         return await asyncio.to_thread(self.similarity_search_by_image, uri, k, filter)
@@ -209,7 +192,7 @@ class DiptychVectorStore(StoringVectorStore):
         fetch_k: int = 20,
         lambda_mult: float = 0.5,
         *,
-        filter: DocumentFilter | None = None,
+        filter: Where = None,
         **kwargs: Any,
     ) -> list[Document]:
         """Return ``k`` of the ``fetch_k`` nearest documents that differ from each other.
@@ -230,29 +213,19 @@ class DiptychVectorStore(StoringVectorStore):
         )  # fmt: skip
 
     async def amax_marginal_relevance_search(
-        self,
-        query: Any,
-        k: int = 4,
-        fetch_k: int = 20,
-        lambda_mult: float = 0.5,
-        *,
-        filter: DocumentFilter | None = None,
-        **kwargs: Any,
+        self, query: Any, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: Any
     ) -> list[Document]:
         """Do what :meth:`max_marginal_relevance_search` does, without blocking the event loop."""
         asked = to_query(query)
         vectors = await self._vectors(asked)
-        if "text" not in vectors:
-            return await asyncio.to_thread(
-                self.max_marginal_relevance_search, asked, k, fetch_k, lambda_mult,
-                filter=filter, **kwargs,
-            )  # fmt: skip
+        find: Callable[..., list[Document]] = (
+            self.max_marginal_relevance_search_by_vector
+            if "text" in vectors
+            else self.max_marginal_relevance_search
+        )
         return await asyncio.to_thread(
-            self.max_marginal_relevance_search_by_vector, vectors["text"], k, fetch_k, lambda_mult,
-            filter=filter, **kwargs,
-        )  # fmt: skip
-
-    # -- by vector --------------------------------------------------------------------------
+            find, vectors.get("text", asked), k, fetch_k, lambda_mult, **kwargs
+        )
 
     def similarity_search_by_vector(
         self,
@@ -260,7 +233,7 @@ class DiptychVectorStore(StoringVectorStore):
         k: int = 4,
         *,
         space: Space = "text",
-        filter: DocumentFilter | None = None,
+        filter: Where = None,
         **kwargs: Any,
     ) -> list[Document]:
         """Return the ``k`` documents nearest to a vector of the named space."""
@@ -276,7 +249,7 @@ class DiptychVectorStore(StoringVectorStore):
         lambda_mult: float = 0.5,
         *,
         space: Space = "text",
-        filter: DocumentFilter | None = None,
+        filter: Where = None,
         **kwargs: Any,
     ) -> list[Document]:
         """Do what :meth:`max_marginal_relevance_search` does, for a vector of the named space."""
@@ -285,8 +258,6 @@ class DiptychVectorStore(StoringVectorStore):
             self.index, embedding, k,
             fetch_k=fetch_k, lambda_mult=lambda_mult, space=space, documents=filter,
         )  # fmt: skip
-
-    # -- what LangChain builds on -----------------------------------------------------------
 
     def as_retriever(self, **kwargs: Any) -> DiptychVectorStoreRetriever:
         """Return a retriever; ``search_type`` may be a mode, besides what LangChain knows."""

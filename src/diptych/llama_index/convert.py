@@ -71,7 +71,7 @@ def to_stored(node: BaseNode) -> Stored:
         "type": node.class_name(),
         "node": json.dumps(dump, ensure_ascii=False),
     }
-    if text != own:
+    if not own.strip():  # a document has words or no text at all
         record["text"] = own
     if isinstance(node, ImageNode) and node.image is not None:
         record["inline"] = "image"

@@ -1,8 +1,9 @@
 """LlamaIndex's metadata filters in the language of diptych, so that they apply before a search.
 
-The meaning is that of LlamaIndex's own ``build_metadata_filter_fn``, with two differences: where
-that one raises because a stored value is of another type than the filter's, there is no match; and
-groups may be nested. A dot in a key also reaches into nested metadata.
+The meaning is that of LlamaIndex's own ``build_metadata_filter_fn``, with these differences: where
+that one raises because a stored value is of another type than the filter's, the two do not match;
+groups may be nested; a dot in a key also reaches into nested metadata; and lists are not ordered by
+"<" and ">".
 """
 
 from __future__ import annotations

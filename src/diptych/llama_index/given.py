@@ -61,7 +61,7 @@ def open_index(
         return MultimodalIndex(text_encoder, image_encoder, path=path)
     if path is not None:
         stored = MultimodalIndex(None, image_encoder, path=path)
-        space = stored.info().spaces.get("text") if len(stored) else None
+        space = stored.info().spaces.get("text")
         stored.close()
         if space is not None:
             given = GivenVectors(space.dim, space.name, space.fingerprint)

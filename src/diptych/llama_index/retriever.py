@@ -67,20 +67,18 @@ class DiptychRetriever(MultiModalRetriever):
         super().__init__(callback_manager, object_map, objects, verbose)
         if (index is None) == (retriever is None):
             raise InvalidArgument("DiptychRetriever needs either an index or retriever=.")
-        self.retriever = MultimodalRetriever.from_index(index) if index is not None else retriever
+        if retriever is None:
+            retriever = MultimodalRetriever(index=index)
+        self.retriever: MultimodalRetriever = retriever
         self.similarity_top_k = similarity_top_k
         self.modalities = tuple(modalities)
         self.filters = filters
-
-    # -- one list ---------------------------------------------------------------------------
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         return self._search(query_bundle, self.modalities)
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         return await asyncio.to_thread(self._search, query_bundle, self.modalities)
-
-    # -- one modality -----------------------------------------------------------------------
 
     def text_retrieve(self, str_or_query_bundle: QueryType) -> list[NodeWithScore]:
         """Return what a text finds among the texts."""
@@ -117,8 +115,6 @@ class DiptychRetriever(MultiModalRetriever):
 
     async def _aimage_to_image_retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         return await asyncio.to_thread(self._image_to_image_retrieve, query_bundle)
-
-    # -- helpers ----------------------------------------------------------------------------
 
     def _search(self, bundle: QueryBundle, modalities: Sequence[str]) -> list[NodeWithScore]:
         image = Image.of(bundle.image_path) if bundle.image_path else None

@@ -73,8 +73,8 @@ class DiptychVectorStore(BasePydanticVectorStore):
         image_encoder: ImageEncoder | None = None,
         path: str | os.PathLike[str] | None = None,
     ) -> None:
-        super().__init__()
-        if index is not None and (embed_model or image_encoder or path) is not None:
+        super().__init__(stores_text=True)
+        if index is not None and any(p is not None for p in (embed_model, image_encoder, path)):
             raise InvalidArgument(
                 "DiptychVectorStore was given an index together with embed_model=, image_encoder= "
                 "or path=, which the index has of its own. Pass one or the other."
@@ -107,8 +107,6 @@ class DiptychVectorStore(BasePydanticVectorStore):
                 "from the first nodes. Add nodes first, or pass embed_model=."
             )
         return self._index
-
-    # -- changing ---------------------------------------------------------------------------
 
     def add(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[str]:
         """Add nodes, or replace those with the same id, and return the ids in order.
@@ -154,8 +152,6 @@ class DiptychVectorStore(BasePydanticVectorStore):
         if self._index is not None:
             self._index.clear()
 
-    # -- looking ----------------------------------------------------------------------------
-
     def get_nodes(
         self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None
     ) -> list[BaseNode]:
@@ -179,12 +175,10 @@ class DiptychVectorStore(BasePydanticVectorStore):
         Raises:
             InvalidArgument: A mode that is not served, or a query without what its mode needs.
         """
-        found = [] if self._index is None else queries.run(self._index, query, kwargs)
-        stored = (
-            {}
-            if self._index is None
-            else {document.id: document for document in self._index.get([i for i, _ in found])}
-        )
+        if self._index is None:
+            return VectorStoreQueryResult(nodes=[], similarities=[], ids=[])
+        found = queries.run(self._index, query, kwargs)
+        stored = {document.id: document for document in self._index.get([i for i, _ in found])}
         # A node that was deleted since it was found is left out.
         there = [(identity, score) for identity, score in found if identity in stored]
         return VectorStoreQueryResult(
@@ -192,8 +186,6 @@ class DiptychVectorStore(BasePydanticVectorStore):
             similarities=[score for _, score in there],
             ids=[identity for identity, _ in there],
         )
-
-    # -- asynchronously ---------------------------------------------------------------------
 
     async def async_add(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[str]:
         """Do what :meth:`add` does, in a thread."""
@@ -226,8 +218,6 @@ class DiptychVectorStore(BasePydanticVectorStore):
         """Do what :meth:`query` does, in a thread."""
         return await asyncio.to_thread(self.query, query, **kwargs)
 
-    # -- keeping ----------------------------------------------------------------------------
-
     def persist(self, persist_path: str, fs: Any = None) -> None:
         """Keep the store in a folder beside ``persist_path``, and write there how to load it.
 
@@ -254,8 +244,8 @@ class DiptychVectorStore(BasePydanticVectorStore):
         Args:
             persist_path: What :meth:`persist` was given.
             fs: None, or the local file system.
-            embed_model: As for the class; that with which the store was filled.
-            image_encoder: Likewise. Without it, nodes with pictures cannot be added.
+            embed_model: As for the class; the one that the store was filled with.
+            image_encoder: Likewise; without it no pictures can be added.
 
         Raises:
             FormatError: There is no such store.
@@ -273,18 +263,9 @@ class DiptychVectorStore(BasePydanticVectorStore):
         fs: Any = None,
         **models: Any,
     ) -> Self:
-        """Return the store that ``StorageContext.persist`` kept in a folder.
-
-        Args:
-            persist_dir: The folder.
-            namespace: The name of the store in the storage context.
-            fs: None, or the local file system.
-            models: ``embed_model`` and ``image_encoder``, as for :meth:`from_persist_path`.
-        """
+        """Return the store that ``StorageContext.persist`` kept; see :meth:`from_persist_path`."""
         path = Path(persist_dir) / _NAME.format(namespace=namespace)
         return cls.from_persist_path(str(path), fs, **models)
-
-    # -- helpers ----------------------------------------------------------------------------
 
     def _ready(self, vectors: dict[str, list[float]]) -> MultimodalIndex:
         """Return the index; the first vectors say which dimension a new one has."""
