@@ -217,6 +217,7 @@ def test_a_picture_within_the_page_is_bytes_and_never_metadata(folder):
         ("data:image/png;base64,!!!!", "not valid base64"),
         ("data:text/html,b", "is of type 'text/html'; expected an image type"),
         ("data:image/png;base64,QUJD", "of no known format"),
+        (f"data:image/png;base64,{base64.b64encode(ROTOR[:20]).decode()}", "is damaged"),
         ("data:image/png;base64," + "A" * 14_000_000, "has about 10.5 MB; expected at most 10 MB"),
     ],
 )

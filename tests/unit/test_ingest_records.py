@@ -106,6 +106,12 @@ def test_a_failure_has_the_id_that_the_document_would_have_had(tmp_path):
     assert [failure.id for failure in failed] == ["mine", "r.jsonl#2"]
 
 
+@pytest.mark.parametrize("given", [None, "", True, 1.5, ["a"]])
+def test_what_is_no_id_is_replaced_by_the_line(tmp_path, given):
+    found, _ = records(tmp_path, {"id": given, "text": "x"})
+    assert [document.id for document in found] == ["r.jsonl#1"]
+
+
 def test_a_picture_may_be_within_the_record_or_on_a_server(tmp_path):
     uri = "data:image/png;base64," + base64.b64encode(RED).decode()
     found, failed = records(tmp_path, {"image": uri}, {"text": "x", "image": "https://x.org/a.png"})

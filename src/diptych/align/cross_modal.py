@@ -89,8 +89,9 @@ class CrossModalAligner:
     ) -> AlignReport:
         """Learn from pairs, and return what was chosen and what it is worth on held-out ones.
 
-        Of 700 pairs or more, 70% are fitted, 15% choose, 15% report; of fewer, five folds do all
-        of it. Whole groups are held out. The aligner is then fitted on all pairs.
+        Of 1,500 pairs or more, 70% are fitted, 15% choose, 15% report. Of 700 or more, or of
+        fewer than 100 groups, five folds choose and 15% report; of fewer pairs, five folds do
+        both. Whole groups are held out. The aligner is then fitted on all pairs.
 
         Args:
             text_vectors: ``(n, dt)``, any length of row: only directions count.

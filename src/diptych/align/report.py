@@ -11,8 +11,10 @@ __all__ = ["AlignReport", "Candidate"]
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One method at its best setting, on pairs that it was neither fitted on nor chosen by.
+    """One method at its best setting, and how it finds held-out pairs.
 
+    ``shrinkage`` is one number for each side (CCA) or a penalty (ridge); ``rank`` is 0 where all
+    dimensions are used.
     ``text_to_image`` and ``image_to_text`` are in the common space, for which stored vectors have
     to be projected; ``in_place_*`` search the vectors of an existing index as they are stored.
     """
@@ -33,8 +35,9 @@ class AlignReport:
     Attributes:
         pairs: How many were given.
         groups: How many documents they come from.
-        protocol: "train/validation/test", "5-fold" (chosen and reported on the same folds, so
-            slightly kind), or "none" for too few groups to hold any out.
+        protocol: "test, chosen by validation" or "test, chosen by 5-fold"; "5-fold" for few
+            pairs (chosen and reported on the same folds, so slightly kind); "none" for too few
+            groups to hold any out.
         held_out: How many pairs the figures are of.
         gallery: How many different pictures each of them was looked for among.
         candidates: The methods, best in validation first.
@@ -44,9 +47,10 @@ class AlignReport:
         loss_before: InfoNCE of held-out pairs without alignment: the log of their number for
             unrelated spaces, the loss of the unchanged vectors for a shared one.
         loss_after: The same with alignment.
-        gain: Mean reciprocal rank, over both directions, in the common space and in place, above
-            chance (or above the unchanged vectors of a shared space): the lower end of its 95%
-            bootstrap interval.
+        gain: By how much the mean reciprocal rank of text -> image, in the common space and in
+            place, exceeds chance; in a shared space, by how much that of both directions exceeds
+            the unchanged vectors (0 when those are kept). The lower end of a 95% bootstrap
+            interval.
         seconds: What fitting took.
     """
 

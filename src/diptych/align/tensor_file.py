@@ -19,6 +19,7 @@ from diptych.vectors import Vectors
 
 __all__ = ["read_tensors", "write_tensors"]
 
+ENTRY = "diptych"
 VERSION = 1
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -36,8 +37,11 @@ def write_tensors(
         StorageError: The file cannot be written.
     """
     target = Path(path)
-    head = {"format": kind, "version": str(VERSION), "settings": json.dumps(settings)}
-    raw = to_bytes({name: np.ascontiguousarray(each) for name, each in tensors.items()}, head)
+    head = json.dumps({"format": kind, "version": VERSION, "settings": settings}, sort_keys=True)
+    # One entry: safetensors writes several in random order, and equal models shall be equal files.
+    raw = to_bytes(
+        {name: np.ascontiguousarray(each) for name, each in tensors.items()}, {ENTRY: head}
+    )
     partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
     try:
         with partial.open("wb") as file:
@@ -71,7 +75,7 @@ def read_tensors(
     try:
         # Opened by Python first: a missing file is to be told from a damaged one.
         with Path(path).open("rb"), safe_open(str(path), framework="np") as file:
-            settings = _settings(file.metadata() or {}, kind, path)
+            settings = _settings((file.metadata() or {}).get(ENTRY), kind, path)
             _check_layout(file, names, path)
             tensors = {name: file.get_tensor(name) for name in names}
     except SafetensorError as error:
@@ -88,24 +92,23 @@ def read_tensors(
     return tensors, settings
 
 
-def _settings(head: Mapping[str, str], kind: str, path: str | os.PathLike[str]) -> dict[str, Any]:
+def _settings(entry: str | None, kind: str, path: str | os.PathLike[str]) -> dict[str, Any]:
+    if entry is None:
+        raise FormatError(f"{str(path)!r} is a safetensors file of another program, no {kind}.")
+    try:
+        head = json.loads(entry)
+    except (ValueError, RecursionError) as error:
+        raise CorruptionError(f"{str(path)!r} has an unreadable header: {error}.") from error
+    if not isinstance(head, dict) or not isinstance(head.get("settings"), dict):
+        raise CorruptionError(f"{str(path)!r} has a header that is no JSON object with settings.")
     if head.get("format") != kind:
-        raise FormatError(
-            f"{str(path)!r} is a safetensors file, but no {kind}: its format is "
-            f"{head.get('format', 'not named')!r:.80}."
-        )
-    if head.get("version") != str(VERSION):
+        raise FormatError(f"{str(path)!r} is no {kind}: its format is {head.get('format')!r:.80}.")
+    if head.get("version") != VERSION:
         raise FormatError(
             f"{str(path)!r} has version {head.get('version')!r:.20} of the {kind} format, and this "
             f"diptych reads version {VERSION}. Upgrade diptych, or fit and save again."
         )
-    try:
-        settings = json.loads(head.get("settings", ""))
-    except (ValueError, RecursionError) as error:
-        raise CorruptionError(f"{str(path)!r} has unreadable settings: {error}.") from error
-    if not isinstance(settings, dict):
-        raise CorruptionError(f"{str(path)!r} has settings that are no JSON object.")
-    return settings
+    return dict(head["settings"])
 
 
 def _check_layout(file: Any, names: Mapping[str, int], path: str | os.PathLike[str]) -> None:
