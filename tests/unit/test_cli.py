@@ -55,6 +55,17 @@ def test_adding_again_skips_what_has_not_changed(folder, index):
     assert "0 added · 3 skipped (unchanged)" in add(folder, index, code=0)
 
 
+def test_files_of_one_name_in_two_folders_stay_two(tmp_path, index):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "note.txt").write_text(f"This is note {name}.")
+    output = run("add", tmp_path / "one", tmp_path / "two", "--index", index, "--models", "toy")
+    assert "2 added" in output
+    (tmp_path / "sub" / "one").mkdir(parents=True)
+    arguments = ["add", tmp_path / "one", tmp_path / "sub" / "one", "--index", index]
+    assert "have the same name" in run(*arguments, code=1)
+
+
 def test_report_as_json(folder, index):
     output = run("add", folder, "--index", index, "--models", "toy", "--json", code=2)
     report = json.loads(output)

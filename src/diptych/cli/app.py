@@ -76,8 +76,8 @@ def add(
     """Read files or folders into an index; what is unchanged is skipped, what changed is replaced."""
     with _open(index, models, create=True, reference=reference) as opened:
         report = AddReport()
-        for path in paths:
-            reading = read(path)
+        for path, prefix in _prefixes(paths):
+            reading = read(path, prefix=prefix)
             report += opened.upsert(reading, batch_size=batch_size, show_progress=not json)
             report += AddReport(failed=tuple(reading.failed))
         if json:
@@ -177,6 +177,25 @@ def _open(
         images="reference" if reference else "copy",
         settings={MODELS_SETTING: chosen},
     )
+
+
+def _prefixes(paths: list[Path]) -> list[tuple[Path, str]]:
+    """Return what goes before the ids of each path, so that files of one name do not replace each other.
+
+    Raises:
+        InvalidArgument: Two of several paths have the same last part.
+    """
+    if len(paths) == 1:
+        return [(paths[0], "")]
+    names = [path.resolve().name for path in paths]
+    if len(set(names)) < len(names):
+        raise InvalidArgument(
+            f"Two of the paths {', '.join(map(str, paths))} have the same name, so their documents "
+            "could not be told apart. Add their common folder instead."
+        )
+    return [
+        (path, f"{name}/" if path.is_dir() else "") for path, name in zip(paths, names, strict=True)
+    ]
 
 
 def _exists(path: Path) -> None:
