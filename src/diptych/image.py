@@ -74,7 +74,7 @@ class Image:
         """
         if isinstance(value, Image):
             return value
-        if isinstance(value, str) and value.startswith("data:"):
+        if isinstance(value, str) and value[:5].lower() == "data:":
             return cls(media.parse_data_uri(value))
         if not isinstance(value, str | bytes | os.PathLike) and hasattr(value, "getbands"):
             return cls(media.from_pil(value))
@@ -105,7 +105,7 @@ class Image:
 
     @property
     def label(self) -> str:
-        """A short name for messages: the path, or the first digits of the content hash."""
+        """A short name for messages: the path, or how many bytes it has."""
         return repr(self.name) if self.name else f"of {len(self.data or b'')} bytes"
 
     @property

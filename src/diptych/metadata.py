@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from typing import Any
 
 from diptych.errors import DocumentError
 
-__all__ = ["MAX_DEPTH", "checked_metadata", "checked_string"]
+__all__ = ["MAX_BYTES", "MAX_DEPTH", "checked_metadata", "checked_string"]
 
 MAX_DEPTH = 32
 """How deep metadata may nest."""
+
+MAX_BYTES = 256 * 1024
+"""How large the metadata of a document may be, as JSON."""
 
 
 def checked_metadata(metadata: object, document_id: str) -> dict[str, Any]:
@@ -22,6 +26,12 @@ def checked_metadata(metadata: object, document_id: str) -> dict[str, Any]:
             "expected a mapping with string keys."
         )
     copied: dict[str, Any] = _json_copy(metadata, document_id, "metadata", 0)
+    size = len(json.dumps(copied))
+    if size > MAX_BYTES:
+        raise DocumentError(
+            f"Document {document_id!r} has {size:,} bytes of metadata, at most {MAX_BYTES:,} are "
+            "kept. Put long texts into the text, and pictures into the image."
+        )
     return copied
 
 

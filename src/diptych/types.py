@@ -129,9 +129,9 @@ class Query:
                 raise InvalidArgument(
                     f"A query weights the list {name!r}; the lists are {', '.join(LISTS)}."
                 )
-            if not 0 <= weight < math.inf:
+            if not isinstance(weight, int | float) or not 0 <= weight < math.inf:
                 raise InvalidArgument(
-                    f"A query gives the list {name!r} the weight {weight}; expected a number ≥ 0."
+                    f"A query gives the list {name!r} the weight {weight!r}; expected a number ≥ 0."
                 )
 
     @property

@@ -234,3 +234,13 @@ def test_kind_says_what_the_parts_hold_together(documents, kind):
 def test_hits_are_values():
     assert Hit("a", 0.5) == Hit("a", 0.5)
     assert Evidence("a", "image", 2, 0.1).contribution == 0.0
+
+
+def test_metadata_beyond_its_limit_is_refused():
+    with pytest.raises(DocumentError, match="bytes of metadata, at most 262,144 are kept"):
+        Document("text", metadata={"page": "x" * 300_000})
+
+
+def test_weight_that_is_no_number_is_refused():
+    with pytest.raises(InvalidArgument, match="the weight 'much'; expected a number"):
+        Query("text", weights={"text": "much"})
