@@ -177,7 +177,8 @@ class TestHostileContent:
         for part in context.parts:
             if isinstance(part, TextPart):
                 for line in part.text.split("\n"):
-                    assert not {unicodedata.category(c) for c in line.replace("\t", "")} & {"Cc"}
+                    kinds = {unicodedata.category(c) for c in line.replace("\t", "")}
+                    assert not kinds & {"Cc", "Zl", "Zp"}
                 assert not re.search("[\u200b-\u200f\u202a-\u202e\u2066-\u2069\U000e0000-\U000e007f]",
                                      part.text)  # fmt: skip
 
@@ -210,6 +211,9 @@ class TestHostileContent:
         fillers = "\u115f\u1160\u3164\uffa0"
         visible = "".join(c for c in content if c not in fillers)
         assert displayed(visible) == visible
+
+    def test_line_breaks_of_every_kind_become_one_kind(self):
+        assert displayed("a\rb\r\nc\u2028d\u2029e\x85f\x0bg\x0ch\ti") == "a\nb\nc\nd\ne\nf\ng\nh\ti"
 
     def test_long_runs_of_introducers_take_no_quadratic_time(self):
         start = time.process_time()
