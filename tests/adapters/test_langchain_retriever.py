@@ -116,6 +116,7 @@ class TestRetrieving:
         found = retriever.invoke("red pump", k=2, filter={"source": "manual.md"})
         assert [d.metadata["document_ids"][0] for d in found] == ["pump", "valve"]
         texts = await retriever.ainvoke("red", k=9, filter={}, modalities=["text"])
+        assert {"pump", "service"} <= {d.id for d in texts}
         evidence = {e["list"] for d in texts for e in d.metadata["evidence"]}
         assert evidence <= {"text", "lexical"}
 

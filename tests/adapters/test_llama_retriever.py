@@ -1,5 +1,6 @@
 import base64
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,8 +19,10 @@ from llama_index.core.retrievers import BaseRetriever, QueryFusionRetriever
 from llama_index.core.schema import (
     ImageNode,
     MetadataMode,
+    NodeRelationship,
     NodeWithScore,
     QueryBundle,
+    RelatedNodeInfo,
     TextNode,
 )
 from llama_index.core.vector_stores.types import MetadataFilter, MetadataFilters
@@ -165,14 +168,28 @@ class TestRetrieving:
         empty.add([Document("a red pump", id="x")])
         assert retriever.retrieve("red")[0].node_id == "x"
 
-    def test_nodes_of_one_source_keep_it(self):
-        from llama_index.core.schema import NodeRelationship, RelatedNodeInfo
-
-        store = DiptychVectorStore(embed_model=ToyEncoder())
-        relationships = {NodeRelationship.SOURCE: RelatedNodeInfo(node_id="doc")}
-        store.add([TextNode(id_="n", text="a red pump", relationships=relationships)])
-        (found,) = DiptychRetriever(store.index).retrieve("red")
+    @pytest.mark.parametrize("group", [None, "1"])
+    def test_a_node_keeps_its_source_and_templates(self, group):
+        index = MultimodalIndex(ToyEncoder(), ToyEncoder())
+        store = DiptychVectorStore(index)
+        node = TextNode(
+            id_="n",
+            text="a red pump",
+            metadata={"page": 3},
+            relationships={NodeRelationship.SOURCE: RelatedNodeInfo(node_id="doc")},
+            excluded_llm_metadata_keys=["page"],
+            text_template="{content} / {metadata_str}",
+        )
+        store.add([node])
+        if group is not None:  # the picture that belongs to it joins it in one fused node
+            index.upsert(replace(document, group=group) for document in index.get(["n"]))
+            index.add([Document(image=RED, id="p", group=group, order=1)])
+        (found,) = DiptychRetriever(index).retrieve("a red pump")
+        assert found.node_id == "n"
         assert found.node.ref_doc_id == "doc"
+        assert found.node.excluded_llm_metadata_keys == ["page"]
+        assert found.node.text_template == "{content} / {metadata_str}"
+        assert isinstance(found.node, DiptychNode) is (group is not None)
 
 
 class TestModalities:

@@ -353,7 +353,7 @@ class TestQuerying:
         nodes = [
             TextNode(id_=str(i), text=f"t{i}", metadata={"n": i % 3},
                      embedding=rng.standard_normal(8).tolist())
-            for i in range(30)
+            for i in range(90)
         ]  # fmt: skip
         ours, theirs = DiptychVectorStore(), SimpleVectorStore()
         ours.add(nodes)
@@ -375,6 +375,12 @@ class TestQuerying:
         diverse = ask("a red pump", mode=VectorStoreQueryMode.MMR, mmr_threshold=0.0)
         assert store.query(diverse).ids[1] != "red"
         assert store.query(diverse, mmr_threshold=1.0).ids[:2] == ["red2", "red"]
+
+    @pytest.mark.parametrize("mode", ["default", "mmr", "hybrid", "text_search"])
+    def test_more_than_there_are_gives_all(self, store, mode):
+        mode = VectorStoreQueryMode(mode)
+        result = store.query(ask("red blue green", similarity_top_k=10**9, mode=mode))
+        assert set(result.ids) == {"red", "blue", "green"}
 
     def test_a_filter_never_starves_a_search(self, store):
         result = store.query(ask("red", similarity_top_k=1, filters=filters(n=3)))

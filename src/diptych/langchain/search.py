@@ -68,7 +68,6 @@ def find(
         vector = query_vector(index, query, "text") if given is None else given
         return find_by_vector(index, vector, k, "text", documents)
     where = restriction(index, documents)
-    k = _clamped(index, k)
     if mode == "fused":
         fused = retriever.retrieve(query, k, where=where, vectors=vectors)
         # The document that was found comes first, then what belongs to it.
@@ -96,9 +95,8 @@ def find_by_vector(
 ) -> Found:
     """Return the ``k`` documents that are nearest to a vector of one space, with their scores."""
     view = _view(index, space)
-    (hits,) = view.search(
-        _query(view, vector, space), _clamped(index, k), where=restriction(index, documents)
-    )
+    query = _query(view, vector, space)
+    (hits,) = view.search(query, k, where=restriction(index, documents))
     return _with_documents(index, [(hit.id, hit.score) for hit in hits])
 
 
@@ -115,8 +113,7 @@ def find_diverse(
     """Return ``k`` of the ``fetch_k`` nearest documents, chosen to differ from each other."""
     view = _view(index, space)
     query = _query(view, vector, space)
-    depth = _clamped(index, max(k, fetch_k))
-    (hits,) = view.search(query, depth, where=restriction(index, documents))
+    (hits,) = view.search(query, max(k, fetch_k), where=restriction(index, documents))
     ids = [hit.id for hit in hits]
     chosen = diverse(query[0], view.vectors(ids), k, lambda_mult)
     return [document for document, _ in _with_documents(index, [(ids[i], 0.0) for i in chosen])]
@@ -222,8 +219,3 @@ def _query(view: VectorView, vector: ArrayLike, space: str) -> Vectors:
 def _check_mode(mode: str) -> None:
     if mode not in MODES:
         raise InvalidArgument(f"mode={mode!r} is unknown; expected one of {', '.join(MODES)}.")
-
-
-def _clamped(index: MultimodalIndex, k: int) -> int:
-    """Return ``k``, or the number of documents when there are fewer."""
-    return min(k, max(len(index), 1))

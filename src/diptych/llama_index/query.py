@@ -142,8 +142,7 @@ def _vector(view: VectorView, query: VectorStoreQuery) -> Vectors:
 
 
 def _search(view: VectorView, vector: Vectors, k: int, where: Filter | None) -> Scored:
-    depth = min(k, max(len(view), 1))
-    return [(hit.id, hit.score) for hit in view.search(vector, depth, where=where)[0]]
+    return [(hit.id, hit.score) for hit in view.search(vector, k, where=where)[0]]
 
 
 def _match(index: MultimodalIndex, query: VectorStoreQuery, k: int) -> Scored:
@@ -154,7 +153,7 @@ def _match(index: MultimodalIndex, query: VectorStoreQuery, k: int) -> Scored:
     unused = {"text": np.zeros((1, dim), np.float32)} if dim else None
     lists = index.search(
         query.query_str,
-        min(k, len(index)),
+        k,
         modalities=("text",),
         where=restriction(query),
         vectors=unused,
