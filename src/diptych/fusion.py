@@ -9,6 +9,7 @@ them; RRF, the common default, buries the best hit of one list under middling hi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -32,8 +33,9 @@ THRESHOLD = 2.5
 LEXICAL_SCALE = 0.3
 """Brings the geometric mean of BM25 and its z to the scale of the z of a cosine."""
 
-LEXICAL_Z_MAX = 32.0
-"""Beyond, a rare word says nothing more: in a large corpus its z grows with the size alone."""
+LEXICAL_Z_MIN, LEXICAL_Z_MAX = 0.01, 32.0
+"""Beyond, a rare word says nothing more: in a large corpus its z grows with the size alone. The least
+keeps documents below the mean in the order of their BM25."""
 
 EVEN = 6.0
 """The evidence at which a document is as likely relevant as not."""
@@ -42,6 +44,8 @@ PSEUDO_COUNT, PRIOR_MEAN, PRIOR_STD = 32, 0.1, 0.1
 """What is believed of the cosines of unrelated items before any is seen, and how firmly. In a corpus
 of a few documents half of them may be relevant; their scores alone are no null."""
 
+_LISTS = ("text", "image", "cross_modal", "lexical")
+
 
 @dataclass(frozen=True, slots=True)
 class Null:
@@ -49,6 +53,13 @@ class Null:
 
     mean: float
     std: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.mean) and 0 <= self.std < math.inf):
+            raise InvalidArgument(
+                f"Null(mean={self.mean}, std={self.std}) was given; expected finite numbers, the "
+                "second at least 0."
+            )
 
     @classmethod
     def of(cls, sample: Scores) -> Null:
@@ -96,8 +107,9 @@ def fuse(
     the corpus, and is 0 below, so that a bad picture cannot spoil a good text. It is the log of one
     plus the ratio of an exponential tilt (Efron, 2011, tilts likewise for local false discovery).
     z is (s - mean) / std against the null for "text" and "image", and 0.3 sqrt(bm25 min(z, 32)) for
-    "lexical", because a word must be both rare and prominent. "cross_modal" finds candidates and adds
-    nothing: its score is the sum of two that are counted already.
+    "lexical", because a word must be both rare and prominent. Beside "text" and "image", "cross_modal"
+    finds candidates and adds nothing, unless it is given a weight: its score is the sum of two that
+    are counted already. Without one of them it is evidence like any other vector list.
 
         score = E^2 / (E^2 + 36),   E = sum of e over the lists
 
@@ -110,41 +122,63 @@ def fuse(
         weights: How much a list counts; 1 when it is not named.
 
     Raises:
-        InvalidArgument: A list is unknown or has no null, or a weight is negative or not finite.
+        InvalidArgument: A list is unknown, there twice or without a null, a weight is of an unknown
+            list, negative or not finite, or a score is infinite.
     """
     if scores.ndim != 2 or scores.shape[1] != len(lists):
         raise InvalidArgument(
             f"fuse was given scores of shape {scores.shape} for {len(lists)} lists; expected one "
             "column for each list."
         )
-    evidence = np.zeros(scores.shape)
-    for column, name in enumerate(lists):
-        weight = float((weights or {}).get(name, 1.0))
-        if not 0 <= weight < np.inf:
-            raise InvalidArgument(f"The list {name!r} has the weight {weight}; expected 0 or more.")
-        if name == "cross_modal" or not weight:
-            continue
-        if name not in ("text", "image", "lexical") or name not in null:
+    if np.isinf(scores).any():
+        raise InvalidArgument("fuse was given infinite scores; expected finite ones, or NaN.")
+    weight = _weigh(lists, weights or {})
+    for name in lists:
+        if weight[name] and name not in null:
             raise InvalidArgument(
-                f"fuse does not know the list {name!r}, or has no null for it; expected 'text', "
-                "'image', 'lexical' or 'cross_modal', and a null for each."
+                f"fuse has no null for the list {name!r}; expected one for each list that counts."
             )
-        evidence[:, column] = weight * _evidence(scores[:, column], name, null[name])
-    total = evidence.sum(axis=1)
-    return Fused(total**2 / (total**2 + EVEN**2), evidence)
+    evidence = _evidence(scores, lists, null) * np.array(list(weight.values()), np.float64)
+    # Beyond 1e100 the square would overflow, and the score has long been 1.
+    square = np.minimum(evidence.sum(axis=1), 1e100) ** 2
+    return Fused(square / (square + EVEN**2), evidence)
 
 
-def _evidence(raw: Scores, name: str, null: Null) -> Values:
-    missing = np.isnan(raw)
-    z = null_z(np.where(missing, null.mean, raw), null)
-    floor = 0.0
-    if name == "lexical":
-        positive = np.clip(np.where(missing, 0.0, raw), 0.0, None)
-        z = LEXICAL_SCALE * np.sqrt(positive * np.clip(z, 0.0, LEXICAL_Z_MAX))
-        # No matching word is no evidence, not a trace of it.
-        floor = float(np.logaddexp(0.0, -SLOPE * THRESHOLD))
-    evidence: Values = np.logaddexp(0.0, SLOPE * (z - THRESHOLD)) - floor
-    return np.where(missing, 0.0, evidence)
+def _weigh(lists: Sequence[str], weights: Weights) -> dict[str, float]:
+    """Return the weight of each list, in their order."""
+    unknown = [name for name in (*lists, *weights) if name not in _LISTS]
+    if unknown:
+        raise InvalidArgument(
+            f"fuse does not know the list {unknown[0]!r}; expected some of {', '.join(_LISTS)}."
+        )
+    if len(set(lists)) != len(lists):
+        raise InvalidArgument(f"fuse was given the lists {tuple(lists)}; expected each once.")
+    for name, weight in weights.items():
+        if not 0 <= weight < math.inf:
+            raise InvalidArgument(
+                f"The list {name!r} has the weight {float(weight)}; expected 0 or more."
+            )
+    counted = "text" in lists and "image" in lists
+    default = {"cross_modal": 0.0} if counted else {}
+    return {name: float(weights.get(name, default.get(name, 1.0))) for name in lists}
+
+
+def _evidence(scores: Scores, lists: Sequence[str], null: Mapping[str, Null]) -> Values:
+    """Return the evidence of every list at weight 1, ``(n, m)``, 0 where it is missing."""
+    z = np.empty(scores.shape)
+    floor = np.zeros(len(lists))
+    for column, name in enumerate(lists):
+        z[:, column] = null_z(scores[:, column], null.get(name, Null(0.0, 1.0)))
+        if name == "lexical":
+            positive = np.maximum(scores[:, column], 0.0)
+            bounded = np.minimum(np.maximum(z[:, column], LEXICAL_Z_MIN), LEXICAL_Z_MAX)
+            z[:, column] = LEXICAL_SCALE * np.sqrt(positive * bounded)
+            # No matching word is no evidence, not a trace of it.
+            floor[column] = math.log1p(math.exp(-SLOPE * THRESHOLD))
+    odds = SLOPE * (z - THRESHOLD)
+    # log(1 + exp(odds)) without overflow, at half the time of logaddexp.
+    evidence = np.log1p(np.exp(-np.abs(odds))) + np.maximum(odds, 0.0) - floor
+    return np.where(np.isnan(odds), 0.0, np.maximum(evidence, 0.0))
 
 
 def null_z(scores: Scores, null: Null) -> Values:
@@ -181,10 +215,18 @@ def rrf(
     Args:
         ranks: ``(n, m)`` from 1; inf where a list does not hold the document, NaN where the
             document lacks the modality.
-        k: What is added to a rank.
+        k: What is added to a rank, at least 0.
         weights: One for each list; 1 by default.
         normalise: Whether to average over the modalities that a document has.
+
+    Raises:
+        InvalidArgument: A rank below 1 (a list that counts from 0), or ``k`` below 0.
     """
+    if k < 0 or (ranks < 1).any():
+        raise InvalidArgument(
+            f"rrf was given k={k} and a least rank of {np.nanmin(ranks, initial=np.inf):g}; expected "
+            "k of at least 0 and ranks from 1. Use inf for a document that a list does not hold."
+        )
     weight = np.ones(ranks.shape[1]) if weights is None else np.asarray(weights, np.float64)
     present = ~np.isnan(ranks)
     summed = np.where(present, weight / (k + np.where(present, ranks, 1.0)), 0.0).sum(axis=1)

@@ -20,9 +20,9 @@ STOP_WORDS = frozenset(
 """English words that are in nearly every text. They are left out of a query only, and only while
 something else is left of it."""
 
-# Letters and digits of any script; FTS5's unicode61 splits texts the same way. Characters of
-# scripts without spaces (Chinese, Japanese, Thai) run together there as they do here.
-_WORD = re.compile(r"[^\W_]+")
+# Letters and digits of any script, with their combining accents; FTS5's unicode61 splits texts the
+# same way. Characters of scripts without spaces (Chinese, Japanese, Thai) run together there as here.
+_WORD = re.compile(r"(?:[^\W_][\u0300-\u036f]*)+")
 
 
 def match_expression(text: str) -> str | None:

@@ -1,8 +1,10 @@
 """The aligner as its users see it: planted truth, both ways to search, files, bad input."""
 
+import copy
 import json
 import math
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -170,6 +172,26 @@ def test_another_fit_has_another_fingerprint(fitted):
     text, image = planted(250)
     aligner.fit(text, image)
     assert aligner.fingerprint != fitted[0].fingerprint
+
+
+def test_it_is_fitted_on_all_pairs_in_the_end(fitted):
+    aligner, _, _ = fitted
+    text, _ = planted(400)
+    np.testing.assert_allclose(aligner.text_projector.mean, text[:300].mean(axis=0), atol=1e-6)
+
+
+def test_fingerprint_follows_every_array_and_setting(fitted):
+    stored = fitted[0]._fitted
+    seen = {stored.fingerprint}
+    for name, array in stored.arrays().items():
+        spoilt = copy.deepcopy(stored)
+        spoilt.__dict__.pop("fingerprint", None)
+        spoilt.arrays()[name].flat[0] += 1
+        seen.add(spoilt.fingerprint)
+        assert array.flat[0] != spoilt.arrays()[name].flat[0]
+    for change in ({"text_space": "x"}, {"image_space": "x"}, {"temperature": 0.9}):
+        seen.add(replace(stored, **change).fingerprint)
+    assert len(seen) == 12
 
 
 def test_input_is_not_changed():

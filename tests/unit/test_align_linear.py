@@ -31,9 +31,10 @@ def cross(text, image):
     return x.T @ y / len(x)
 
 
+@pytest.mark.parametrize("n", [400, 14, 9])
 @pytest.mark.parametrize("g", [(0.1, 0.1), (0.3, 0.9), (0.9, 0.3)])
-def test_csa_directions_whiten_the_shrunk_covariances(rng, g):
-    text, image = latent(rng)
+def test_csa_directions_whiten_the_shrunk_covariances(rng, g, n):
+    text, image = latent(rng, n=n)  # 12 and 17 dimensions: also with fewer pairs than that
     pair = csa(moments(text, image), g, 6)
     gram_x = pair.text.matrix.T @ shrunk(text, g[0]) @ pair.text.matrix
     gram_y = pair.image.matrix.T @ shrunk(image, g[1]) @ pair.image.matrix

@@ -5,10 +5,21 @@ import math
 import numpy as np
 import pytest
 
-from diptych.align.choose import choose
+from diptych.align.choose import (
+    STRENGTHS,
+    Choice,
+    Ranks,
+    Setting,
+    _tried,
+    assemble,
+    choose,
+    measure,
+)
+from diptych.align.linear import moments
 from diptych.align.loss import best_temperature, info_nce
 from diptych.align.scores import HeldOut, Scores, chance, identities, lower_bound, ranks
-from diptych.align.split import group_numbers, split
+from diptych.align.split import Split, group_numbers, split
+from diptych.align.validate import _kept
 from diptych.errors import InvalidArgument
 
 
@@ -128,9 +139,10 @@ def test_split_sizes_follow_the_protocol():
     assert many.protocol == "test, chosen by validation"
 
 
-def test_one_big_group_is_fitted_not_held_out():
-    numbers = np.concatenate([np.zeros(2000, int), np.arange(1, 1001)])
-    parts = split(numbers, 3)
+@pytest.mark.parametrize("seed", range(20))
+def test_one_big_group_is_fitted_not_held_out(seed):
+    numbers = np.concatenate([np.zeros(2000, int), np.arange(1, 11).repeat(100)])
+    parts = split(numbers, seed)
     assert 0 not in numbers[parts.test]
     assert 400 <= len(parts.test) <= 500
 
@@ -173,3 +185,98 @@ def test_every_setting_is_tried_in_every_fold(rng, monkeypatch):
     choose(text, image, split(numbers, 0), shared=False)
     assert len(tried) == 5
     assert all(each == tried[0] for each in tried)
+
+
+def topics(rng, n, dt=20, di=26, noise=0.8):
+    z = rng.standard_normal((n, 6))
+    return (
+        unit(
+            z @ rng.standard_normal((6, d)) * rng.uniform(0.3, 3, d)
+            + noise * rng.standard_normal((n, d))
+            + 1
+        )
+        for d in (dt, di)
+    )
+
+
+def mean_reciprocal(maps, held):
+    return [float(np.mean(1.0 / found)) for found in measure(maps, held).all]
+
+
+def test_choice_is_the_best_of_all_that_was_tried(rng):
+    text, image = topics(rng, 320)
+    fit, held = np.arange(200), np.arange(200, 320)
+    parts = Split(((fit, held),), np.arange(320), np.empty(0, np.int64))
+    found, pairs = moments(text[fit], image[fit]), HeldOut.of(text[held], image[held])
+    plain = {}
+    for setting, _ in _tried(found, pairs, 20, False):
+        maps = assemble(Choice(setting), found, text[fit], image[fit])
+        plain[setting] = np.mean(mean_reciprocal(maps, pairs))
+    choices = choose(text, image, parts, shared=False)
+    assert [choice.mrr for choice in choices] == sorted((c.mrr for c in choices), reverse=True)
+    for choice in choices:
+        rivals = [mrr for setting, mrr in plain.items() if setting.method == choice.setting.method]
+        assert plain[choice.setting] == pytest.approx(max(rivals), abs=1e-9)
+        figures = np.array([
+            mean_reciprocal(assemble(Choice(choice.setting, s, s), found, text[fit], image[fit]), pairs)
+            for s in STRENGTHS
+        ])  # fmt: skip
+        at_image, at_text = (STRENGTHS.index(s) for s in (choice.to_image, choice.to_text))
+        assert figures[at_image, 2] == pytest.approx(figures[:, 2].max(), abs=1e-3)
+        assert figures[at_text, 3] == pytest.approx(figures[:, 3].max(), abs=1e-3)
+        assert choice.mrr == pytest.approx(figures.max(axis=0).mean(), abs=1e-3)
+
+
+def test_crossing_corrects_for_length_to_first_order(rng):
+    # v.z has to be a.b / m - s l, with l the ridge prediction of |b| / m, up to a constant.
+    text, image = topics(rng, 300)
+    maps = assemble(
+        Choice(Setting("csa", (0.3, 0.3), 5), 0.3, 0.7), moments(text, image), text, image
+    )
+    for way, queries, stored, strength in (
+        (maps.to_image, text, image, 0.3),
+        (maps.to_text, image, text, 0.7),
+    ):
+        z = stored.astype(np.float64) - stored.mean(axis=0, dtype=np.float64)
+        b = z @ way.out.matrix
+        length = np.linalg.norm(b, axis=1)
+        c = z.T @ z / len(z)
+        penalty = np.trace(c) / len(c) * np.eye(len(c))
+        slope = np.linalg.solve(c + penalty, z.T @ (length / length.mean()) / len(z))
+        expected = way.into(queries) @ b.T / length.mean() - strength * (z @ slope)
+        found = way(queries).astype(np.float64) @ z.T
+        expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+        found /= np.linalg.norm(found, axis=1, keepdims=True)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_length_correction_is_nearer_to_the_cosine(rng):
+    text, image = topics(rng, 500)
+    found = moments(text[:300], image[:300])
+    setting = Setting("csa", (0.3, 0.3), 5)
+    errors = []
+    for strength in (0.0, 0.5):
+        maps = assemble(Choice(setting, strength, strength), found, text[:300], image[:300])
+        exact = maps.pair.text(text[300:]) @ maps.pair.image(image[300:]).T
+        near = maps.to_image(text[300:]) @ image[300:].T
+        order = [np.corrcoef(a, b)[0, 1] for a, b in zip(exact, near, strict=True)]
+        errors.append(1 - np.mean(order))
+    assert errors[1] < errors[0]
+
+
+def test_a_shared_space_is_kept_without_a_sure_gain(rng):
+    same, other = Choice(Setting("identity")), Choice(Setting("anchored", (1.0,)), mrr=0.9)
+    base = rng.uniform(2, 30, 400)
+    for factor, kept in ((0.5, other), (1.0, same), (1.5, same)):
+        better = base * np.where(np.arange(400) % 2, factor, 1.0)
+        ranked = {same: Ranks(*[base] * 4), other: Ranks(*[better] * 4)}
+        choice, gain = _kept([other, same], ranked, 50, shared=True, seed=0)
+        assert choice is kept
+        assert (gain > 0) == (kept is other)
+
+
+def test_gain_is_over_chance_for_unlike_spaces():
+    one = Choice(Setting("csa", (0.1, 0.1), 4))
+    perfect = np.ones(50)
+    _, gain = _kept([one], {one: Ranks(*[perfect] * 4)}, 20, shared=False, seed=0)
+    assert gain == pytest.approx(1.0 - chance(20).mrr)

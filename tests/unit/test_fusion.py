@@ -95,11 +95,49 @@ def test_weight_of_zero_switches_a_list_off_and_others_scale():
             "the weight -1.0; expected 0 or more",
         ),
         ([[0.1]], {"lists": ("text",), "weights": {"text": NAN}}, "the weight nan"),
+        ([[0.1]], {"lists": ("text",), "weights": {"txet": 0}}, "does not know the list 'txet'"),
+        ([[0.1]], {"lists": ("cross_modal",)}, "has no null for the list 'cross_modal'"),
+        ([[0.1, 0.2]], {"lists": ("text", "text")}, "expected each once"),
+        ([[math.inf]], {"lists": ("text",)}, "infinite scores"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(rows, options, message):
     with pytest.raises(InvalidArgument, match=message):
         fused(rows, **options)
+
+
+def test_cross_modal_alone_ranks_by_its_score():
+    null = {"cross_modal": Null(0.1, 0.1)}
+    result = fuse(np.asarray([[0.2], [0.9]], np.float32), lists=("cross_modal",), null=null)
+    evidence = [math.log1p(math.exp(2 * (z - 2.5))) for z in (1.0, 8.0)]
+    np.testing.assert_allclose(result.contributions[:, 0], evidence, rtol=1e-5)
+    assert result.score[0] < result.score[1]
+
+
+def test_cross_modal_counts_beside_text_and_image_only_when_it_is_weighted():
+    null = {**NULL, "cross_modal": Null(0.1, 0.1)}
+    row = np.asarray([[0.6, 0.4, 0.7, NAN]], np.float32)
+    assert fuse(row, lists=LISTS, null=null).contributions[0, 2] == 0
+    weighted = fuse(row, lists=LISTS, null=null, weights={"cross_modal": 0.5})
+    assert weighted.contributions[0, 2] == pytest.approx(
+        0.5 * math.log1p(math.exp(2 * (6.0 - 2.5))), rel=1e-5
+    )
+
+
+def test_one_list_keeps_its_order_also_below_the_mean():
+    null = {"lexical": Null(5.0, 2.0)}
+    bm25 = np.asarray([[0.0], [0.5], [1.0], [4.0], [4.9], [6.0], [90.0], [400.0]], np.float32)
+    assert np.all(np.diff(fuse(bm25, lists=("lexical",), null=null).score) > 0)
+
+
+def test_huge_weight_gives_no_nan():
+    assert fused([[0.6, NAN, NAN, NAN]], weights={"text": 1e200}).score[0] == 1
+
+
+@pytest.mark.parametrize("values", [(NAN, 1.0), (0.0, math.inf), (0.0, -1.0)])
+def test_null_of_no_meaning_is_refused(values):
+    with pytest.raises(InvalidArgument, match="expected finite numbers"):
+        Null(*values)
 
 
 SCORES = hnp.arrays(
@@ -146,7 +184,8 @@ class TestNull:
         assert null.std == pytest.approx(0.05, abs=2e-3)
 
     def test_empty_sample_is_the_prior(self):
-        assert Null.of(np.empty(0, np.float32)) == Null(pytest.approx(0.1), pytest.approx(0.1))
+        null = Null.of(np.empty(0, np.float32))
+        assert (null.mean, null.std) == (pytest.approx(0.1), pytest.approx(0.1))
 
     def test_shrinking_equals_adding_pseudo_observations(self):
         sample = np.asarray([0.9, 0.2, 0.4])
@@ -180,3 +219,11 @@ class TestRrf:
         np.testing.assert_allclose(
             rrf(np.asarray([[1.0, 2.0]]), k=10, weights=[3, 1]), [(3 / 11 + 1 / 12) / 4]
         )
+
+    @pytest.mark.parametrize(("ranks", "k"), [([[0.0, 1.0]], 10), ([[1.0]], -1)])
+    def test_ranks_that_count_from_0_are_refused(self, ranks, k):
+        with pytest.raises(InvalidArgument, match="expected k of at least 0 and ranks from 1"):
+            rrf(np.asarray(ranks), k=k)
+
+    def test_no_documents(self):
+        assert rrf(np.empty((0, 2))).shape == (0,)

@@ -82,3 +82,15 @@ def test_no_text_is_a_syntax_error(text):
 
 def test_long_queries_are_bounded():
     assert match_expression(" ".join(f"w{i}" for i in range(1000))).count(" OR ") == MAX_WORDS - 1
+
+
+@pytest.mark.parametrize(
+    "text", ["İstanbul", "cafe\u0301s", "x\u0302y", "ΣΟΦΟΣ", "straße", "猫在桌子上"]
+)
+def test_word_finds_itself_whole(text):
+    connection = sqlite3.connect(":memory:")
+    connection.execute("CREATE VIRTUAL TABLE t USING fts5 (text, tokenize = 'porter unicode61')")
+    connection.execute("INSERT INTO t VALUES (?)", [text])
+    assert found(connection, text) == [1]
+    assert " OR " not in match_expression(text)
+    connection.close()

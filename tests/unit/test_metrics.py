@@ -3,6 +3,7 @@ import random
 
 import pytest
 
+from diptych.errors import InvalidArgument
 from diptych.metrics import evaluate, ndcg, recall, reciprocal_rank
 
 
@@ -28,6 +29,29 @@ def test_recall_and_reciprocal_rank():
     assert recall(["x", "a", "b"], {"a": 1, "b": 1, "c": 1}, 2) == pytest.approx(1 / 3)
     assert reciprocal_rank(["x", "a"], {"a": 1}) == 0.5
     assert reciprocal_rank(["x"], {"a": 1}) == 0
+
+
+def test_repeated_document_earns_once():
+    assert ndcg(["a", "a"], {"a": 1}) == 1
+    assert ndcg(["x", "a", "a"], {"a": 1}) == pytest.approx(1 / math.log2(3))
+
+
+def test_ids_are_grades_of_one():
+    ranking, ids = ["x", "a", "b"], {"a", "b", "c"}
+    grades = dict.fromkeys(ids, 1.0)
+    assert ndcg(ranking, ids) == ndcg(ranking, grades)
+    assert recall(ranking, ids, 2) == recall(ranking, grades, 2)
+    assert reciprocal_rank(ranking, ids) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("relevant", "k", "message"),
+    [({"a": 1}, 0, "k=0"), ({"a": -1}, 1, "the grade -1"), ("a", 1, "is one string")],
+)
+def test_what_cannot_be_meant_is_refused(relevant, k, message):
+    for measure in (ndcg, recall):
+        with pytest.raises(InvalidArgument, match=message):
+            measure(["a"], relevant, k)
 
 
 def test_query_without_a_ranking_counts_zero():

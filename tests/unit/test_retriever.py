@@ -121,6 +121,15 @@ class TestRanking:
         assert {e.list for r in results for e in r.evidence} <= {"text", "lexical"}
         assert "p5" not in [d.id for r in results for d in r.documents]
 
+    def test_cross_modal_alone_ranks_as_its_list_does(self):
+        retriever = filled(*PAGE[4:], PAGE[0], PAGE[2])
+        query = "The valve closes by itself."
+        hits = retriever.index.search(query, 10, modalities=["cross_modal"])["cross_modal"]
+        results = retriever.retrieve(query, 10, modalities=["cross_modal"])
+        assert [r.id for r in results] == [hit.id for hit in hits]
+        assert results[0].id == "p2"
+        assert results[0].score > results[1].score
+
     def test_weight_of_zero_silences_a_list(self):
         retriever = filled(*PAGE)
         query = Query("valve", Image(GREEN), weights={"image": 0, "cross_modal": 0})

@@ -204,28 +204,26 @@ def _four(text: Vectors, image: Vectors, held: HeldOut) -> tuple[Found, Found, F
 
 def _completed(setting: Setting, folds: Sequence[Fold]) -> Choice:
     """Return a setting with the strengths of its crossings, its score and its temperature."""
-    # Unchanged rows have equal lengths: there is nothing to correct, not even by rounding.
-    strengths = STRENGTHS[:1] if setting.method == "identity" else STRENGTHS
-    figures, temperatures = np.zeros((4, len(strengths))), []
+    figures, temperatures = np.zeros((4, len(STRENGTHS))), []
     for found, text, image, held in folds:
         maps = assemble(Choice(setting, 1.0, 1.0), found, text, image)
-        figures += len(held.text) * _by_strength(maps, held, strengths)
+        figures += len(held.text) * _by_strength(maps, held)
         temperatures.append(best_temperature(*held.once(maps.pair)))
     figures /= sum(len(held.text) for *_, held in folds)
     at = figures.argmax(axis=1)
     return Choice(
         setting,
-        strengths[at[2]],
-        strengths[at[3]],
+        STRENGTHS[at[2]],
+        STRENGTHS[at[3]],
         float(figures.max(axis=1).mean()),
         float(np.median(temperatures)),
     )
 
 
-def _by_strength(maps: Maps, held: HeldOut, strengths: Sequence[float]) -> Figures:
+def _by_strength(maps: Maps, held: HeldOut) -> Figures:
     """Return ``(4, strengths)`` mean reciprocal ranks; the common space has but one."""
-    figures = np.empty((4, len(strengths)))
-    for at, strength in enumerate(strengths):
+    figures = np.empty((4, len(STRENGTHS)))
+    for at, strength in enumerate(STRENGTHS):
         changed = Maps(
             maps.pair,
             replace(maps.to_image, bias=maps.to_image.bias * np.float32(strength)),

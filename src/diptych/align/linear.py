@@ -132,12 +132,10 @@ def anchored(found: Moments, penalty: float) -> LinearPair:
     ``min |X (I + D) - Y|^2 / n + penalty tr(C_x)/d |D|^2`` on centred rows. An infinite penalty
     leaves the two means as all that is removed.
     """
-    step = np.zeros((found.text.dim, found.text.dim))
-    if np.isfinite(penalty):
-        values, vectors = found.text.values, found.text.vectors
-        # X'(Y - X) / n, within the eigenvectors of X on the left.
-        residual = found.cross @ found.image.vectors.T - values[:, None] * vectors.T
-        step = vectors @ (residual / (values + penalty * found.text.scale)[:, None])
+    values, vectors = found.text.values, found.text.vectors
+    # X'(Y - X) / n, within the eigenvectors of X on the left.
+    residual = found.cross @ found.image.vectors.T - values[:, None] * vectors.T
+    step = vectors @ (residual / (values + penalty * found.text.scale)[:, None])
     return _pair(found, np.eye(found.text.dim) + step, np.eye(found.image.dim))
 
 

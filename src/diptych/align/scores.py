@@ -85,7 +85,7 @@ def ranks(
     """
     match = query[:, None] == item
     best = np.where(match, scores, -np.inf).max(axis=1, keepdims=True)
-    above = np.count_nonzero((scores > best) & ~match, axis=1)
+    above = np.count_nonzero(scores > best, axis=1)
     level = np.count_nonzero((scores == best) & ~match, axis=1)
     return np.asarray(1.0 + above + 0.5 * level, np.float64)
 
