@@ -47,7 +47,8 @@ class CrossModalAligner:
         image_space: Name of the image encoder's space.
 
     Example:
-        >>>         >>> rng = np.random.default_rng(0)
+        >>> import numpy as np
+        >>> rng = np.random.default_rng(0)
         >>> topic = rng.standard_normal((400, 8))
         >>> aligner = CrossModalAligner()
         >>> report = aligner.fit(topic @ rng.standard_normal((8, 24)),

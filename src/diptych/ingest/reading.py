@@ -56,9 +56,16 @@ def read(
         InvalidArgument: There is nothing at ``path``, or no reader takes it.
 
     Example:
-        >>> reading = read("manuals")                       # doctest: +SKIP
-        >>> report = index.upsert(reading)                  # doctest: +SKIP
-        >>> for failure in reading.failed: print(failure)   # doctest: +SKIP
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> _ = (folder / "pump.md").write_text("# Pump\\n\\nPrime it with water.")
+        >>> _ = (folder / "broken.png").write_bytes(b"not a picture")
+        >>> reading = read(folder)
+        >>> [document.text for document in reading]
+        ['Pump\\n\\nPrime it with water.']
+        >>> [failure.source for failure in reading.failed]
+        ['broken.png']
     """
     if max_chars < 1:
         raise InvalidArgument(f"max_chars={max_chars} was given; expected at least 1.")
