@@ -40,7 +40,7 @@ def read(
     max_chars: int = MAX_CHARS,
     on_failure: OnFailure | None = None,
 ) -> Reading:
-    """Return an iterator of the documents of a file or a folder.
+    r"""Return an iterator of the documents of a file or a folder.
 
     Nothing is read before it is iterated. Pages, texts and records come first, in the order of
     their paths, then the pictures that no page has shown, and those that have words of their own.
@@ -59,11 +59,11 @@ def read(
         >>> import tempfile
         >>> from pathlib import Path
         >>> folder = Path(tempfile.mkdtemp())
-        >>> _ = (folder / "pump.md").write_text("# Pump\\n\\nPrime it with water.")
+        >>> _ = (folder / "pump.md").write_text("# Pump\n\nPrime it with water.")
         >>> _ = (folder / "broken.png").write_bytes(b"not a picture")
         >>> reading = read(folder)
         >>> [document.text for document in reading]
-        ['Pump\\n\\nPrime it with water.']
+        ['Pump\n\nPrime it with water.']
         >>> [failure.source for failure in reading.failed]
         ['broken.png']
     """
