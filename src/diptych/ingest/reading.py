@@ -58,14 +58,16 @@ def read(
     Example:
         >>> import tempfile
         >>> from pathlib import Path
-        >>> folder = Path(tempfile.mkdtemp())
-        >>> _ = (folder / "pump.md").write_text("# Pump\n\nPrime it with water.")
-        >>> _ = (folder / "broken.png").write_bytes(b"not a picture")
-        >>> reading = read(folder)
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> root = Path(folder.name)
+        >>> _ = (root / "pump.md").write_text("# Pump\n\nPrime it with water.")
+        >>> _ = (root / "broken.png").write_bytes(b"not a picture")
+        >>> reading = read(root)
         >>> [document.text for document in reading]
         ['Pump\n\nPrime it with water.']
         >>> [failure.source for failure in reading.failed]
         ['broken.png']
+        >>> folder.cleanup()
     """
     if max_chars < 1:
         raise InvalidArgument(f"max_chars={max_chars} was given; expected at least 1.")
