@@ -6,6 +6,7 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
+import diptych
 from diptych.cli import app
 from diptych.index import MultimodalIndex
 from stubs import png
@@ -172,3 +173,24 @@ def test_module_runs_as_a_program():
         env={**os.environ, "COLUMNS": "100", "NO_COLOR": "1"},
     )
     assert all(verb in done.stdout for verb in ("demo", "add", "search", "info"))
+
+
+def test_version_is_that_of_the_package():
+    assert run("--version") == f"diptych {diptych.__version__}\n"
+
+
+def test_a_folder_without_anything_to_read_is_said_to_be_one(tmp_path, index):
+    (tmp_path / "empty").mkdir()
+    output = " ".join(add(tmp_path / "empty", index, code=0).split())
+    assert "Nothing was read" in output
+    assert "0 added" in output
+    assert not index.exists()
+
+
+def test_an_id_given_twice_does_not_stop_the_folder(tmp_path, index):
+    (tmp_path / "r.jsonl").write_text(
+        '{"id": "1", "text": "boat"}\n{"id": "1", "text": "ship"}\n{"id": "2", "text": "tree"}'
+    )
+    output = add(tmp_path / "r.jsonl", index)
+    assert "2 added · 1 failed" in output
+    assert "given before" in " ".join(output.split())

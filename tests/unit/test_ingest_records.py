@@ -153,3 +153,17 @@ def test_a_line_without_end_fails(tmp_path):
     reading = read(tmp_path)
     assert [document.text for document in reading] == ["first"]
     assert "has a line of more than 50 MB" in reading.failed[0].reason
+
+
+def test_an_id_given_twice_fails_the_second_time_and_the_rest_goes_on(tmp_path):
+    (tmp_path / "a.jsonl").write_text(
+        '{"id": "x", "text": "first"}\n{"id": "x", "text": "second"}\n{"text": "third"}'
+    )
+    (tmp_path / "b.jsonl").write_text('{"id": "x", "text": "fourth"}\n{"id": "y", "text": "fifth"}')
+    reading = read(tmp_path)
+    assert [document.text for document in reading] == ["first", "third", "fifth"]
+    assert [(failure.id, failure.source) for failure in reading.failed] == [
+        ("x", "a.jsonl"),
+        ("x", "b.jsonl"),
+    ]
+    assert all("given before, in 'a.jsonl'" in failure.reason for failure in reading.failed)

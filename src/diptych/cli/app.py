@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,7 +26,6 @@ from diptych.types import Query
 __all__ = ["app"]
 
 app = typer.Typer(
-    help="Text and pictures in one index; fused context for LLMs.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -35,6 +35,12 @@ errors = Console(stderr=True, highlight=False)
 
 IndexPath = Annotated[Path, typer.Option("--index", "-i", help="The folder of the index.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        out.print(f"diptych {metadata.version('diptych')}")
+        raise typer.Exit
 
 
 def reported(command: Callable[..., None]) -> Callable[..., None]:
@@ -54,6 +60,18 @@ def reported(command: Callable[..., None]) -> Callable[..., None]:
             raise typer.Exit(130) from None
 
     return run
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Text and pictures in one index; fused context for LLMs."""
 
 
 @app.command()
@@ -83,6 +101,11 @@ def add(
         if json:
             show.print_json(out, show.report_json(report))
         else:
+            if report == AddReport():
+                errors.print(
+                    "Nothing was read: no page, text, record or picture that a reader takes "
+                    f"(.md, .html, .txt, .jsonl, pictures) is in {_plain(_joined(paths))}."
+                )
             out.print(str(report).split(" failed")[0] + (" failed" if report.failed else ""))
             _print_failures(report)
     if report.failed:
@@ -190,12 +213,16 @@ def _prefixes(paths: list[Path]) -> list[tuple[Path, str]]:
     names = [path.resolve().name for path in paths]
     if len(set(names)) < len(names):
         raise InvalidArgument(
-            f"Two of the paths {', '.join(map(str, paths))} have the same name, so their documents "
+            f"Two of the paths {_joined(paths)} have the same name, so their documents "
             "could not be told apart. Add their common folder instead."
         )
     return [
         (path, f"{name}/" if path.is_dir() else "") for path, name in zip(paths, names, strict=True)
     ]
+
+
+def _joined(paths: list[Path]) -> str:
+    return ", ".join(map(str, paths))
 
 
 def _exists(path: Path) -> None:

@@ -116,6 +116,7 @@ class Reading(Iterator[Document]):
         self._pictures: list[str] = []
         self._sidecars: dict[str, str] = {}
         self._words: dict[str, Words] = {}
+        self._files_of: dict[str, str] = {}
         self._items = self._read()
 
     def __iter__(self) -> Reading:
@@ -165,11 +166,24 @@ class Reading(Iterator[Document]):
         """Yield what one file gives; whatever is wrong with it concerns it alone."""
         name = _shown(self._prefix + path)
         try:
-            yield from reader(self._source(path))
+            for item in reader(self._source(path)):
+                yield self._once(item, name) if isinstance(item, Document) else item
         except DiptychError as error:
             yield Failure(name, name, str(error))
         except Exception as error:  # a parser may raise nearly anything on a hostile file
             yield Failure(name, name, f"It could not be read: {type(error).__name__}: {error}")
+
+    def _once(self, document: Document, name: str) -> Item:
+        """Return a document, or a failure when it has the id of one that was read before."""
+        if document.id not in self._files_of:
+            self._files_of[document.id] = name
+            return document
+        return Failure(
+            document.id,
+            name,
+            f"The id {document.id!r} was given before, in {self._files_of[document.id]!r}. Give each "
+            "document its own id.",
+        )
 
     def _source(self, path: str) -> Source:
         return Source(self._folder, path, self._prefix + portable(path), self._max_chars)
