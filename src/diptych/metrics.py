@@ -6,6 +6,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from diptych.checks import at_least_one
 from diptych.errors import InvalidArgument
 
 __all__ = ["Evaluation", "Relevant", "evaluate", "ndcg", "recall", "reciprocal_rank"]
@@ -95,8 +96,7 @@ def evaluate(run: Mapping[str, Sequence[str]], qrels: Qrels) -> Evaluation:
 
 def _grades(relevant: Relevant, k: int) -> dict[str, float]:
     """Return the grades above 0."""
-    if k < 1:
-        raise InvalidArgument(f"k={k} was given; expected at least 1.")
+    at_least_one("k", k)
     if isinstance(relevant, str):
         raise InvalidArgument(f"relevant={relevant!r} is one string; expected ids of documents.")
     if not isinstance(relevant, Mapping):

@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from diptych.checks import at_least_one
 from diptych.errors import InvalidArgument
 from diptych.filters import Filter
 from diptych.fusion import Fused, Null, fuse
@@ -63,8 +64,6 @@ class MultimodalRetriever:
         reranker: Reranker | None = None,
         depth: int = 100,
     ) -> None:
-        if depth < 1:
-            raise InvalidArgument(f"depth={depth} was given; expected at least 1.")
         parts = (text_encoder, image_encoder, fusion_model, path, aligner)
         if index is not None and any(part is not None for part in parts):
             raise InvalidArgument(
@@ -79,7 +78,7 @@ class MultimodalRetriever:
             )
         )
         self.reranker = reranker
-        self.depth = depth
+        self.depth = at_least_one("depth", depth)
 
     @classmethod
     def from_index(
@@ -137,8 +136,7 @@ class MultimodalRetriever:
         where: Filter | None,
         vectors: Mapping[str, ArrayLike] | None,
     ) -> list[list[FusedDocument]]:
-        if top_k < 1:
-            raise InvalidArgument(f"top_k={top_k} was given; expected at least 1.")
+        top_k = at_least_one("top_k", top_k)
         wanted = top_k if self.reranker is None else top_k * RERANKED
         depth = max(self.depth, wanted)
         with self.index.snapshot() as snapshot:

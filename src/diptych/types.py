@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -145,11 +146,19 @@ class Query:
 
         Raises:
             InvalidArgument: The value is none of these, or empty.
+            MediaError: The picture is none.
         """
         if isinstance(value, Query):
             return value
         if isinstance(value, str):
             return cls(text=value)
+        if not isinstance(
+            value, Image | bytes | bytearray | memoryview | os.PathLike
+        ) and not hasattr(value, "getbands"):
+            raise InvalidArgument(
+                f"A query was given as {type(value).__name__}; expected a text (str), a picture "
+                "(path, bytes, PIL picture, Image) or a Query."
+            )
         return cls(image=Image.of(value))
 
 

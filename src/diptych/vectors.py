@@ -39,13 +39,13 @@ def as_vectors(values: ArrayLike, *, rows: int, dim: int, origin: str) -> Vector
     if array.shape != (rows, dim):
         raise VectorError(
             f"{origin} returned an array of shape {array.shape}, expected ({rows}, {dim}): one row "
-            f"for each of the {rows} inputs and {dim} columns. Nothing of this batch was stored."
+            f"for each of the {rows} inputs and {dim} columns."
         )
     finite = np.isfinite(array).all(axis=1)
     if not finite.all():
         raise VectorError(
             f"{origin} returned NaN or infinite values in row {int(np.argmin(finite))} of {rows}. "
-            "Look at the input of that row; nothing of this batch was stored."
+            "Look at the input of that row."
         )
     return array
 
@@ -62,7 +62,7 @@ def unit_rows(values: ArrayLike, *, rows: int, dim: int, origin: str) -> Vectors
     if rows and not norms.all():
         raise VectorError(
             f"{origin} returned the zero vector in row {int(np.argmin(norms))} of {rows}; it has "
-            "no direction to compare. Look at the input of that row; nothing was stored."
+            "no direction to compare. Look at the input of that row."
         )
     if np.all(np.abs(norms - 1.0) < 1e-6):
         return array

@@ -107,7 +107,7 @@ class TestAdd:
         report = index.add([CORPUS[0], CORPUS[0]])
         assert (report.added, report.skipped) == (1, 1)
         with pytest.raises(
-            DocumentError, match="Two documents of one batch have the id 'x'.*number 1"
+            DocumentError, match="Two documents of one batch have the id 'x'.*number 2"
         ):
             index.add([Document("one", id="x"), Document("two", id="x")])
         assert "x" not in index
@@ -164,15 +164,36 @@ class TestAdd:
         index = new_index(path)
         index.add([Document("before", id="before")])
         index.text_encoder.encode_document = lambda texts: rows(len(texts))
-        with pytest.raises(VectorError, match=message):
+        with pytest.raises(VectorError, match=f"({message}).*Nothing of this batch was stored"):
             index.add(CORPUS)
         assert index.ids() == ["before"]
+        index.text_encoder.encode_query = lambda texts: rows(2 * len(texts))
+        with pytest.raises(VectorError, match="StubText") as caught:
+            index.search("a question")
+        assert "stored" not in str(caught.value)
+
+    def test_new_metadata_waits_for_the_rest_of_its_batch(self, path):
+        index = new_index(path)
+        index.add([Document("same", id="a", metadata={"n": 1})])
+        index.text_encoder.encode_document = lambda texts: np.full((len(texts), 16), np.nan)
+        batch = [Document("same", id="a", metadata={"n": 2}), Document("new", id="b")]
+        with pytest.raises(VectorError):
+            index.upsert(batch)
+        assert index.get(["a"])[0].metadata == {"n": 1}
+        del index.text_encoder.encode_document
+        report = index.upsert(batch)
+        assert (report.added, report.updated) == (1, 1)
+        assert index.ids({"n": 2}) == ["a"]
+        report = index.upsert([Document("same", id="a", metadata={"n": 3})])
+        assert (report.updated, index.ids({"n": 3})) == (1, ["a"])
 
     def test_what_is_no_document_is_refused(self):
         with pytest.raises(InvalidArgument, match=r"given a str; expected diptych.Document"):
             new_index().add(["just a text"])
         with pytest.raises(InvalidArgument, match="batch_size=0"):
             new_index().add(CORPUS, batch_size=0)
+        with pytest.raises(InvalidArgument, match=r"one Document; expected several.*list"):
+            new_index().add(CORPUS[0])
 
 
 class TestReading:

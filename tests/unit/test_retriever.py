@@ -186,7 +186,10 @@ class TestBadInput:
             (lambda r: r.retrieve(""), "needs text, an image, or both"),
             (lambda r: r.retrieve("x", modalities=["smell"]), "expected some of"),
             (lambda r: r.retrieve_many("x"), "given one string; expected a list"),
-            (lambda r: r.retrieve(3.5), "given as float; expected a path or bytes"),
+            (lambda r: r.retrieve(3.5), r"query was given as float; expected a text \(str\)"),
+            (lambda r: r.retrieve(None), "query was given as NoneType"),
+            (lambda r: r.retrieve("x", "3"), r"top_k='3' \(str\) was given; expected an integer"),
+            (lambda r: r.retrieve("x", 2.0), r"top_k=2.0 \(float\) was given; expected an integer"),
         ],
     )
     def test_meaningless_calls_are_refused(self, call, message):

@@ -10,7 +10,8 @@ from itertools import islice
 
 from numpy.typing import ArrayLike
 
-from diptych.errors import DiptychError, DocumentError, InvalidArgument, MediaError
+from diptych.checks import at_least_one
+from diptych.errors import DiptychError, DocumentError, InvalidArgument, MediaError, VectorError
 from diptych.index.embed import Models, embed_documents, unreadable
 from diptych.report import AddReport, Failure
 from diptych.storage import LocalStorage, Row
@@ -39,8 +40,11 @@ def batches(
     Raises:
         InvalidArgument: ``size`` is below 1, or something in the iterable is no document.
     """
-    if size < 1:
-        raise InvalidArgument(f"batch_size={size} was given; expected at least 1.")
+    at_least_one("batch_size", size)
+    if isinstance(documents, Document):
+        raise InvalidArgument(
+            "add was given one Document; expected several. Put it into a list: [document]."
+        )
     iterator = iter(_with_progress(documents) if show_progress else documents)
     while batch := list(islice(iterator, size)):
         for document in batch:
@@ -97,9 +101,7 @@ def store_batch(
             relabelled[key] = row
         else:
             changes.append(_Change(document, row, key))
-    if relabelled:
-        storage.update(relabelled)
-    written, unread = _write(storage, models, changes, given)
+    written, unread = _write(storage, models, changes, relabelled, given)
     added = sum(1 for change in written if not change.replaced)
     return AddReport(
         added=added,
@@ -128,33 +130,40 @@ def _rows(documents: Sequence[Document]) -> tuple[dict[str, tuple[Document, Row]
         if known != row:
             raise DocumentError(
                 f"Two documents of one batch have the id {document.id!r} but not the same content (the "
-                f"second is number {at}). Give each its own id. Nothing of this batch was stored."
+                f"second is number {at + 1}). Give each its own id. Nothing of this batch was stored."
             )
     return rows, failed
 
 
 def _write(
-    storage: LocalStorage, models: Models, changes: Sequence[_Change], given: Given
+    storage: LocalStorage,
+    models: Models,
+    changes: Sequence[_Change],
+    relabelled: Mapping[int, Row],
+    given: Given,
 ) -> tuple[Sequence[_Change], list[Failure]]:
     """Encode and store; when a picture cannot be decoded, report it and store the others."""
-    if not changes:
+    if not changes and not relabelled:
         return (), []
     documents = [change.document for change in changes]
     try:
-        vectors = embed_documents(models, documents, given)
+        vectors = embed_documents(models, documents, given) if documents else {}
+    except VectorError as error:
+        raise VectorError(f"{error} Nothing of this batch was stored.") from error
     except MediaError:
         reasons = unreadable(documents)
         if not reasons:
             raise
         failed = [_failure(documents[at], error) for at, error in sorted(reasons.items())]
         rest = [change for at, change in enumerate(changes) if at not in reasons]
-        written, more = _write(storage, models, rest, given)
+        written, more = _write(storage, models, rest, relabelled, given)
         return written, failed + more
     storage.write(
         [change.row for change in changes],
         [document.image for document in documents],
         vectors,
         replaced=[change.replaced for change in changes if change.replaced],
+        updated=relabelled,
     )
     return changes, []
 

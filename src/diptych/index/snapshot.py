@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from diptych.checks import at_least_one
 from diptych.errors import InvalidArgument
 from diptych.filters import Filter
 from diptych.index.embed import Models, QueryVectors, embed_queries
@@ -76,8 +77,7 @@ class Snapshot:
 
         Each encoder is called once, and each vector index once for all queries.
         """
-        if depth < 1:
-            raise InvalidArgument(f"k={depth} was given; expected at least 1.")
+        depth = at_least_one("k", depth)
         names = lists_of(modalities)
         given = self._given(vectors)
         found = embed_queries(self._models, queries, given)

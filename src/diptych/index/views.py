@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from diptych.errors import InvalidArgument
+from diptych.checks import at_least_one
 from diptych.filters import Filter
 from diptych.storage import LocalStorage, Space
 from diptych.types import Hit
@@ -78,10 +78,7 @@ class VectorView:
         Raises:
             VectorError: The vectors have another shape, or are not finite.
         """
-        if k < 1:
-            raise InvalidArgument(
-                f"{self._name}_index.search was given k={k}; expected at least 1."
-            )
+        k = at_least_one("k", k)
         count = len(np.atleast_1d(np.asarray(vectors, dtype=np.float32)))
         queries = as_vectors(
             vectors, rows=count, dim=self.dim, origin=f"The query of {self._name}_index"

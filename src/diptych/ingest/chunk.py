@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from diptych.errors import InvalidArgument
+from diptych.checks import at_least_one
 
 __all__ = ["MAX_CHARS", "split"]
 
@@ -38,8 +38,7 @@ def split(text: str, max_chars: int = MAX_CHARS) -> list[str]:
         >>> split("One sentence. Another one.", max_chars=20)
         ['One sentence. ', 'Another one.']
     """
-    if max_chars < 1:
-        raise InvalidArgument(f"max_chars={max_chars} was given; expected at least 1.")
+    at_least_one("max_chars", max_chars)
     pieces = []
     start = 0
     while len(text) - start > max_chars:

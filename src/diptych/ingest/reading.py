@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
+from diptych.checks import at_least_one
 from diptych.errors import DiptychError, InvalidArgument
 from diptych.ingest.chunk import MAX_CHARS
 from diptych.ingest.pages import read_html, read_markdown
@@ -69,8 +70,7 @@ def read(
         ['broken.png']
         >>> folder.cleanup()
     """
-    if max_chars < 1:
-        raise InvalidArgument(f"max_chars={max_chars} was given; expected at least 1.")
+    at_least_one("max_chars", max_chars)
     try:
         root = Path(os.path.realpath(os.fsdecode(path)))
     except (TypeError, ValueError) as error:

@@ -123,6 +123,7 @@ class LocalStorage:
         images: Sequence[Image | None],
         vectors: VectorRows,
         replaced: Sequence[int] = (),
+        updated: Mapping[int, Row] | None = None,
     ) -> None:
         """Store documents with their pictures and vectors in one commit, instead of others.
 
@@ -131,6 +132,8 @@ class LocalStorage:
             images: Their pictures.
             vectors: Their vectors, by list.
             replaced: The keys of documents that go in the same commit.
+            updated: Rows by key whose metadata, group and order change in the same commit, while
+                their content stays.
 
         Raises:
             LockedError: Another process or object is writing to the folder.
@@ -145,17 +148,13 @@ class LocalStorage:
             with self._lock.writing():
                 with database.transaction():
                     database.delete(replaced)
+                    database.update(updated or {})
                     database.insert({first + at: row for at, row in enumerate(rows)})
                     number = database.add_segment(segment) if segment else None
                 self._apply(np.asarray(sorted(replaced), np.int64), added)
             if segment and number is not None:
                 self._segments[number] = segment
             self._merge_tail()
-
-    def update(self, rows: Mapping[int, Row]) -> None:
-        """Replace metadata, group and order of documents whose content stays."""
-        with self._writing_process(), self._lock.writing(), self.database.transaction():
-            self.database.update(rows)
 
     def delete(self, keys: Keys) -> None:
         """Remove documents everywhere in one commit."""
