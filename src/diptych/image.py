@@ -27,21 +27,28 @@ class Image:
         name: What to call the picture to a person; the path as it was given by default.
         sha256: The expected content hash, in hex. Reading checks it, so that a file which was
             replaced behind its path is noticed.
+        repair: What to run when the file is missing or another; for files of an index.
 
     Raises:
         MediaError: ``source`` is empty, a URL, or neither a path nor bytes.
     """
 
-    __slots__ = ("_header", "_sha256", "_verified", "data", "name", "path")
+    __slots__ = ("_header", "_repair", "_sha256", "_verified", "data", "name", "path")
 
     path: Path | None
     data: bytes | None
     name: str
 
     def __init__(
-        self, source: str | os.PathLike[str] | bytes, *, name: str = "", sha256: str = ""
+        self,
+        source: str | os.PathLike[str] | bytes,
+        *,
+        name: str = "",
+        sha256: str = "",
+        repair: str = "",
     ) -> None:
         self._header: media.Header | None = None
+        self._repair = repair
         self._sha256 = sha256
         self._verified = False
         if isinstance(source, bytes | bytearray | memoryview):
@@ -86,22 +93,30 @@ class Image:
         Raises:
             MediaError: The file cannot be read, is too large, or is not the one expected.
         """
-        data = self.data if self.data is not None else media.read_file(self._file)
+        data = self.data if self.data is not None else self._read_file()
         if not self._verified:
             digest = hashlib.sha256(data).hexdigest()
             if self._sha256 and digest != self._sha256:
                 raise MediaError(
-                    f"The picture {self.label} has changed since it was indexed (content hash "
-                    f"{digest[:12]}, expected {self._sha256[:12]}). Add its document again."
+                    f"The picture {self.label} has changed since it was indexed: {str(self.path)!r} has "
+                    f"the content hash {digest[:12]}, expected {self._sha256[:12]}. {self._advice}"
                 )
             self._sha256, self._verified = digest, True
         return data
 
-    @property
-    def _file(self) -> Path:
+    def _read_file(self) -> bytes:
         if self.path is None:
             raise MediaError("The picture has neither a path nor bytes.")
-        return self.path
+        try:
+            return media.read_file(self.path)
+        except MediaError as error:
+            if not self._repair:
+                raise
+            raise MediaError(f"{error} {self._advice}") from error
+
+    @property
+    def _advice(self) -> str:
+        return f"Run: {self._repair}." if self._repair else "Add its document again."
 
     @property
     def label(self) -> str:

@@ -151,8 +151,8 @@ def stored(metadatas):
 @settings(max_examples=400, deadline=None)
 def test_sql_filter_equals_python_filter(metadatas, where):
     storage = stored(metadatas)
-    with storage.reading():
-        found = (storage.database.keys(where) - 1).tolist()
+    with storage.reading() as state:
+        found = (state.database.keys(where) - 1).tolist()
     assert found == [i for i, metadata in enumerate(metadatas) if matches(where, metadata)]
 
 
@@ -201,15 +201,15 @@ def test_too_deep_filter_is_refused():
 
 def test_thousands_of_values_and_of_alternatives():
     storage = stored([{"n": i} for i in range(10)])
-    with storage.reading():
-        assert storage.database.keys({"n": {"$in": list(range(5, 100_000))}}).tolist() == [
+    with storage.reading() as state:
+        assert state.database.keys({"n": {"$in": list(range(5, 100_000))}}).tolist() == [
             6,
             7,
             8,
             9,
             10,
         ]
-        assert storage.database.keys({"$or": [{"n": i} for i in range(-3000, 2)]}).tolist() == [
+        assert state.database.keys({"$or": [{"n": i} for i in range(-3000, 2)]}).tolist() == [
             1,
             2,
         ]

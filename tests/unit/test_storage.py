@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from diptych.errors import ClosedError, CorruptionError, FormatError, LockedError, StorageError
-from diptych.storage import LocalStorage, Row, Space
+from diptych.storage import Conflict, LocalStorage, Row, Space
 from diptych.storage.faiss_index import VectorIndex
 from diptych.storage.locks import ReadWriteLock
 from diptych.storage.schema import journal_mode
@@ -37,10 +37,10 @@ def write(storage, names, vectors, text_at=None, replaced=()):
 
 
 def keys_by_id(storage):
-    with storage.reading():
+    with storage.reading() as state:
         return {
             stub.id: key
-            for key, stub in storage.database.stubs(storage.database.keys().tolist()).items()
+            for key, stub in state.database.stubs(state.database.keys().tolist()).items()
         }
 
 
@@ -48,6 +48,11 @@ def brute_force(matrix, keys, query, k):
     scores = matrix @ query
     order = np.argsort(-scores, kind="stable")[:k]
     return keys[order], scores[order]
+
+
+@pytest.fixture(params=["memory", "folder"])
+def path_or_memory(request, tmp_path):
+    return None if request.param == "memory" else tmp_path / "index"
 
 
 class TestVectorIndex:
@@ -133,11 +138,11 @@ class TestLocalStorage:
         write(storage, ["a", "b", "c"], vectors)
         keys = keys_by_id(storage)
         storage.delete(np.asarray([keys["b"]]))
-        with storage.reading():
-            assert storage.indexes["text"].search(vectors[1:2], 3)[1][0].tolist() != [keys["b"]]
-            assert keys["b"] not in storage.indexes["text"].search(vectors[1:2], 3)[1][0]
-            assert keys["b"] not in storage.database.match('"words"', 10)[0]
-            assert storage.database.rows([keys["b"]]) == {}
+        with storage.reading() as state:
+            assert state.indexes["text"].search(vectors[1:2], 3)[1][0].tolist() != [keys["b"]]
+            assert keys["b"] not in state.indexes["text"].search(vectors[1:2], 3)[1][0]
+            assert keys["b"] not in state.database.match('"words"', 10)[0]
+            assert state.database.rows([keys["b"]]) == {}
 
     def test_key_of_a_deleted_document_is_never_given_again(self, path, rng):
         storage = new_store(path)
@@ -154,11 +159,11 @@ class TestLocalStorage:
         old = keys_by_id(storage)["a"]
         write(storage, ["a"], vectors[1:], replaced=[old])
         keys = keys_by_id(storage)
-        with storage.reading():
+        with storage.reading() as state:
             np.testing.assert_array_equal(
-                storage.indexes["text"].vectors(np.asarray([keys["a"]])), vectors[1:]
+                state.indexes["text"].vectors(np.asarray([keys["a"]])), vectors[1:]
             )
-            assert len(storage.indexes["text"]) == 1
+            assert len(state.indexes["text"]) == 1
 
     def test_reopened_store_gives_bit_equal_scores(self, tmp_path, rng):
         storage = new_store(tmp_path / "index")
@@ -167,12 +172,12 @@ class TestLocalStorage:
         keys = keys_by_id(storage)
         storage.delete(np.asarray([keys["d7"]]))
         query = unit(rng, 1)
-        with storage.reading():
-            before = storage.indexes["text"].search(query, 20)
+        with storage.reading() as state:
+            before = state.indexes["text"].search(query, 20)
         storage.close()
         again = LocalStorage(tmp_path / "index")
-        with again.reading():
-            after = again.indexes["text"].search(query, 20)
+        with again.reading() as state:
+            after = state.indexes["text"].search(query, 20)
         np.testing.assert_array_equal(before[0], after[0])
         np.testing.assert_array_equal(before[1], after[1])
         assert again.spaces == SPACES
@@ -186,8 +191,8 @@ class TestLocalStorage:
         storage.close()
         again = LocalStorage(tmp_path / "index")
         keys = keys_by_id(again)
-        with again.reading():
-            stored = again.indexes["text"].vectors(np.asarray([keys[f"d{i}"] for i in range(150)]))
+        with again.reading() as state:
+            stored = state.indexes["text"].vectors(np.asarray([keys[f"d{i}"] for i in range(150)]))
         np.testing.assert_array_equal(stored, vectors)
 
     def test_compact_keeps_what_counts_and_frees_the_rest(self, tmp_path, rng):
@@ -208,9 +213,9 @@ class TestLocalStorage:
         again = LocalStorage(tmp_path / "index")
         keys = keys_by_id(again)
         assert sorted(keys) == sorted(f"d{i}" for i in range(300, 400))
-        with again.reading():
+        with again.reading() as state:
             np.testing.assert_array_equal(
-                again.indexes["text"].vectors(np.asarray([keys["d350"]]))[0], vectors[350]
+                state.indexes["text"].vectors(np.asarray([keys["d350"]]))[0], vectors[350]
             )
 
     def test_second_writer_is_refused_and_reads_on(self, tmp_path, rng):
@@ -232,13 +237,13 @@ class TestLocalStorage:
         write(writer, ["b"], vectors[1:2])
         keys = keys_by_id(reader)
         writer.delete(np.asarray([keys["a"]]))
-        with reader.reading():
-            assert reader.indexes["text"].search(vectors[:1], 5)[1][0].tolist() == [keys["b"]]
+        with reader.reading() as state:
+            assert state.indexes["text"].search(vectors[:1], 5)[1][0].tolist() == [keys["b"]]
         writer.compact()
         write(writer, ["c"], vectors[2:])
         assert set(keys_by_id(reader)) == {"b", "c"}
-        with reader.reading():
-            assert len(reader.indexes["text"]) == 2
+        with reader.reading() as state:
+            assert len(state.indexes["text"]) == 2
 
     def test_damaged_segment_is_named(self, tmp_path, rng):
         storage = new_store(tmp_path / "index")
@@ -282,6 +287,7 @@ class TestLocalStorage:
         connection = sqlite3.connect(tmp_path / "index" / "store.sqlite3")
         connection.execute("PRAGMA user_version = 99")
         connection.close()
+        (tmp_path / "index" / "store.seal").unlink()
         with pytest.raises(FormatError, match="format 99.*newer diptych"):
             LocalStorage(tmp_path / "index")
 
@@ -308,10 +314,10 @@ class TestLocalStorage:
         storage = new_store(path)
         write(storage, ["a"], unit(rng, 1))
         with pytest.raises(StorageError, match="UNIQUE"):
-            write(storage, ["b", "a"], unit(rng, 2))
+            write(storage, ["b", "b"], unit(rng, 2))
         assert set(keys_by_id(storage)) == {"a"}
-        with storage.reading():
-            assert len(storage.indexes["text"]) == 1
+        with storage.reading() as state:
+            assert len(state.indexes["text"]) == 1
         write(storage, ["c"], unit(rng, 1))
         assert set(keys_by_id(storage)) == {"a", "c"}
 
@@ -324,9 +330,9 @@ def test_bm25_of_candidates_equals_bm25_of_the_list(rng):
         [None] * 4,
         {"text": (np.arange(4), unit(rng, 4))},
     )
-    with storage.reading():
-        keys, scores = storage.database.match('"red" OR "pump"', 10)
-        among, again = storage.database.match_among('"red" OR "pump"', storage.database.keys())
+    with storage.reading() as state:
+        keys, scores = state.database.match('"red" OR "pump"', 10)
+        among, again = state.database.match_among('"red" OR "pump"', state.database.keys())
     assert len(keys) == 3
     assert all(score > 0 for score in scores)
     assert dict(zip(keys.tolist(), scores.tolist(), strict=True)) == dict(
@@ -342,9 +348,9 @@ def test_moments_of_bm25_are_those_of_all_documents_with_words(rng):
         [None] * 5,
         {"text": (np.arange(4), unit(rng, 4))},
     )
-    with storage.reading():
-        _, scores = storage.database.match('"red"', 10)
-        count, matching, mean, std = storage.database.match_moments('"red"')
+    with storage.reading() as state:
+        _, scores = state.database.match('"red"', 10)
+        count, matching, mean, std = state.database.match_moments('"red"')
     values = np.concatenate([scores, [0, 0]])
     assert (count, matching) == (4, 2)
     assert mean == pytest.approx(values.mean(), rel=1e-5)
@@ -409,3 +415,132 @@ def test_waiting_writer_goes_before_later_readers():
     for thread in threads:
         thread.join(5)
     assert order == ["writer", "reader"]
+
+
+def test_writer_waits_for_another_as_long_as_it_is_told(tmp_path, rng):
+    import threading
+
+    one = new_store(tmp_path / "index")
+    two = LocalStorage(tmp_path / "index", lock_timeout=5)
+    timer = threading.Timer(0.2, one.close)
+    timer.start()
+    write(two, ["b"], unit(rng, 1))
+    timer.join()
+    assert set(keys_by_id(two)) == {"b"}
+
+
+def test_closed_index_is_sealed_and_an_open_one_is_not(tmp_path, rng):
+    storage = new_store(tmp_path / "index")
+    write(storage, ["a"], unit(rng, 1))
+    seal = tmp_path / "index" / "store.seal"
+    assert not seal.exists()
+    storage.close()
+    assert seal.exists()
+    reader = LocalStorage(tmp_path / "index")
+    assert set(keys_by_id(reader)) == {"a"}
+    assert seal.exists()
+    write(reader, ["b"], unit(rng, 1))
+    assert not seal.exists()
+
+
+def test_folder_that_cannot_be_written_is_still_read(tmp_path, rng, monkeypatch):
+    storage = new_store(tmp_path / "index")
+    write(storage, ["a"], unit(rng, 1))
+    storage.close()
+    monkeypatch.setattr("os.access", lambda *_: False)
+    again = LocalStorage(tmp_path / "index")
+    assert set(keys_by_id(again)) == {"a"}
+
+
+def test_foreign_triggers_are_refused(tmp_path, rng):
+    storage = new_store(tmp_path / "index")
+    write(storage, ["a"], unit(rng, 1))
+    storage.close()
+    (tmp_path / "index" / "store.seal").unlink()
+    connection = sqlite3.connect(tmp_path / "index" / "store.sqlite3")
+    connection.execute("CREATE TRIGGER evil AFTER INSERT ON documents BEGIN SELECT 1; END")
+    connection.commit()
+    connection.close()
+    with pytest.raises(FormatError, match="holds the trigger 'evil'"):
+        LocalStorage(tmp_path / "index")
+
+
+def test_change_prepared_on_an_old_state_is_a_conflict(path_or_memory, rng):
+    storage = new_store(path_or_memory)
+    write(storage, ["a"], unit(rng, 1))
+    with pytest.raises(Conflict):
+        write(storage, ["a"], unit(rng, 1))
+    with pytest.raises(Conflict):
+        write(storage, ["a"], unit(rng, 1), replaced=[99])
+    assert set(keys_by_id(storage)) == {"a"}
+
+
+def test_removed_picture_stays_for_those_who_found_it_and_goes_later(tmp_path, monkeypatch):
+    from diptych import Document, MultimodalIndex
+    from stubs import StubImage, png
+
+    index = MultimodalIndex(image_encoder=StubImage(), path=tmp_path / "index")
+    index.add([Document(image=png("red"), id="red"), Document(image=png("blue"), id="blue")])
+    (found,) = index.get(["red"])
+    index.delete(["red"])
+    assert found.image.read() == png("red")
+    monkeypatch.setattr("diptych.storage.writer.GARBAGE_SECONDS", 0.0)
+    index.add([Document(image=png("green"), id="green")])
+    assert len(list((tmp_path / "index" / "assets").glob("*/*"))) == 2
+
+
+def test_picture_that_comes_back_is_no_garbage(tmp_path, monkeypatch):
+    from diptych import Document, MultimodalIndex
+    from stubs import StubImage, png
+
+    index = MultimodalIndex(image_encoder=StubImage(), path=tmp_path / "index")
+    for _ in range(3):
+        index.add([Document(image=png("red"), id="red")])
+        index.delete(["red"])
+    index.add([Document(image=png("red"), id="again")])
+    monkeypatch.setattr("diptych.storage.writer.GARBAGE_SECONDS", 0.0)
+    index.add([Document(image=png("green"), id="green")])
+    assert index.get(["again"])[0].image.read() == png("red")
+
+
+def test_churn_does_not_grow_the_folder(tmp_path, rng, monkeypatch):
+    monkeypatch.setattr("diptych.storage.writer.GARBAGE_SECONDS", 0.0)
+    storage = new_store(tmp_path / "index")
+    sizes = []
+    for _ in range(30):
+        write(storage, [f"d{i}" for i in range(400)], unit(rng, 400))
+        sizes.append(storage.bytes_on_disk())
+        storage.delete(np.asarray(sorted(keys_by_id(storage).values())))
+    assert max(sizes) < 3 * sizes[0]
+    write(storage, [f"d{i}" for i in range(400)], unit(rng, 400))
+    storage.compact()
+    assert storage.bytes_on_disk() < 1.2 * sizes[0]
+
+
+def test_threads_that_replace_one_document_leave_one(tmp_path):
+    import threading
+
+    from diptych import Document, MultimodalIndex
+    from stubs import StubText
+
+    index = MultimodalIndex(StubText(), path=tmp_path / "index")
+    failures = []
+
+    def work(thread):
+        try:
+            for i in range(15):
+                index.upsert([Document(f"text {thread} {i}", id="same")])
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    (document,) = index.get()
+    assert len(index.text_index) == 1
+    np.testing.assert_allclose(
+        index.text_index.vectors(["same"]), StubText().encode_query([document.text]), atol=1e-6
+    )

@@ -8,13 +8,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from diptych.checks import at_least_one
 from diptych.errors import DiptychError, DocumentError, InvalidArgument, MediaError, VectorError
 from diptych.index.embed import Models, embed_documents, unreadable
 from diptych.report import AddReport, Failure
-from diptych.storage import LocalStorage, Row
+from diptych.storage import Conflict, LocalStorage, Row
 from diptych.types import Document
 
 __all__ = ["Given", "batches", "store_batch"]
@@ -74,14 +75,32 @@ def store_batch(
 ) -> AddReport:
     """Store what is new or changed of one batch, in one commit.
 
+    Documents are encoded before the store is locked. When another thread has stored one of them
+    meanwhile, the batch is looked at again.
+
     Raises:
         DocumentError: Two documents share an id, or ``replace`` is not allowed and one changed.
         VectorError: An encoder gave vectors that cannot be stored.
     """
     rows, failed = _rows(documents)
-    with storage.reading():
-        keys = storage.database.keys_of(list(rows))
-        stored = storage.database.rows(list(keys.values()))
+    while True:
+        try:
+            report = _store(storage, models, rows, given, replace=replace)
+        except Conflict:
+            continue
+        twice = len(documents) - len(rows) - len(failed)
+        return report + AddReport(skipped=twice, failed=tuple(failed))
+
+
+def _store(
+    storage: LocalStorage,
+    models: Models,
+    rows: Mapping[str, tuple[Document, Row]],
+    given: Given,
+    *,
+    replace: bool,
+) -> AddReport:
+    keys, stored, incomplete = _stored(storage, list(rows))
     relabelled: dict[int, Row] = {}
     changes: list[_Change] = []
     skipped = 0
@@ -90,14 +109,14 @@ def store_batch(
         before = stored.get(key)
         if before is None:
             changes.append(_Change(document, row, 0))
-        elif _same(before, row):
+        elif _same(before, row) and key not in incomplete:
             skipped += 1
-        elif not replace:
+        elif not replace and not _same(before, row):
             raise DocumentError(
                 f"Document {row.id!r} is stored already with other content. Use upsert to replace it, "
                 "or give the new one another id. Nothing of this batch was stored."
             )
-        elif before.content == row.content:
+        elif before.content == row.content and key not in incomplete:
             relabelled[key] = row
         else:
             changes.append(_Change(document, row, key))
@@ -106,9 +125,30 @@ def store_batch(
     return AddReport(
         added=added,
         updated=len(written) - added + len(relabelled),
-        skipped=skipped + len(documents) - len(rows) - len(failed),
-        failed=(*failed, *unread),
+        skipped=skipped,
+        failed=tuple(unread),
     )
+
+
+def _stored(
+    storage: LocalStorage, ids: Sequence[str]
+) -> tuple[dict[str, int], dict[int, Row], set[int]]:
+    """Return the keys and the rows of those ids that are stored, and the keys that lack something.
+
+    After a damage, documents can lack a vector or their picture; adding them again mends that.
+    """
+    with storage.reading() as state:
+        if state.database is None:
+            return {}, {}, set()
+        keys = state.database.keys_of(ids)
+        rows = state.database.rows(list(keys.values()))
+        incomplete = {key for key, row in rows.items() if not state.pictures.holds(row)}
+        for name, column in (("text", "text"), ("image", "image")):
+            must = [key for key, row in rows.items() if getattr(row, column) is not None]
+            if must and (index := state.indexes.get(name)) is not None:
+                has = index.has(np.asarray(must, np.int64))
+                incomplete.update(key for key, there in zip(must, has, strict=True) if not there)
+        return keys, rows, incomplete
 
 
 def _rows(documents: Sequence[Document]) -> tuple[dict[str, tuple[Document, Row]], list[Failure]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,6 +49,7 @@ class MultimodalIndex:
         images: Whether pictures are copied into the folder ("copy"), so that the index is whole
             in itself, or stay where they are ("reference").
         settings: Words kept with the index from its first add, such as the names of its models.
+        lock_timeout: How many seconds the first write waits for another writer of the folder.
 
     Raises:
         EncoderMismatch: The folder was filled with other models than these.
@@ -70,6 +72,7 @@ class MultimodalIndex:
         aligner: Aligner | None = None,
         images: PicturePolicy = "copy",
         settings: Mapping[str, str] | None = None,
+        lock_timeout: float = 0.5,
     ) -> None:
         check_encoders(text_encoder, image_encoder)
         if images not in ("copy", "reference"):
@@ -82,12 +85,14 @@ class MultimodalIndex:
         )
         self.aligner = aligner
         self._settings = dict(settings or {})
-        self._storage = LocalStorage(self.path, images)
+        self._storage = LocalStorage(self.path, images, lock_timeout=lock_timeout)
+        self._compared: Mapping[str, Space] = {}
         try:
-            check_spaces(self._storage.spaces, self._models, self.path)
+            self._compare(self._storage.spaces)
         except EncoderMismatch:
             self._storage.close()
             raise
+        weakref.finalize(self, self._storage.close)
 
     # -- changing ---------------------------------------------------------------------------
 
@@ -246,30 +251,30 @@ class MultimodalIndex:
 
     def info(self) -> IndexInfo:
         """Return how many documents and vectors there are, and which models made them."""
-        with self.snapshot() as snapshot:
-            counts = snapshot.counts()
-        storage = self._storage
+        with self._storage.reading() as state:
+            counts = Snapshot(state, self._models).counts()
+            spaces = dict(state.spaces or self._spaces())
+            vectors = {name: len(index) for name, index in state.indexes.items()}
         return IndexInfo(
             path=self.path,
-            spaces=dict(storage.spaces or self._spaces()),
-            vectors={name: len(index) for name, index in storage.indexes.items()},
-            bytes=storage.bytes_on_disk(),
+            spaces=spaces,
+            vectors=vectors,
+            bytes=self._storage.bytes_on_disk(),
             **counts,
         )
 
     @property
     def settings(self) -> dict[str, str]:
         """The words that were given at the first add."""
-        if self._storage.is_new:
-            return dict(self._settings)
-        with self._storage.reading():
-            return self._storage.database.settings()
+        with self._storage.reading() as state:
+            return state.database.settings() if state.database else dict(self._settings)
 
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
         """See one state of the index throughout; changes by other threads wait."""
-        with self._storage.reading():
-            yield Snapshot(self._storage, self._models)
+        with self._storage.reading() as state:
+            self._compare(state.spaces)
+            yield Snapshot(state, self._models)
 
     def __len__(self) -> int:
         with self.snapshot() as snapshot:
@@ -307,6 +312,12 @@ class MultimodalIndex:
         """Return which spaces the encoders of this object make."""
         return spaces_of(self._models)
 
+    def _compare(self, spaces: Mapping[str, Space]) -> None:
+        """Compare the models with those of the vectors, once for each set of spaces."""
+        if spaces is not self._compared:
+            check_spaces(spaces, self._models, self.path)
+            self._compared = spaces
+
     def _store(
         self,
         documents: Iterable[Document],
@@ -321,12 +332,11 @@ class MultimodalIndex:
             check_can_add(self._storage.spaces, self._models, batch)
             if self._storage.is_new:
                 self._storage.create(self._spaces(), self._settings)
+            self._compare(self._storage.spaces)
             report += store_batch(self._storage, self._models, batch, given, replace=replace)
         return report
 
     def _delete(self, ids: Iterable[str] | None, where: Filter | None) -> int:
         with self.snapshot() as snapshot:
             keys = snapshot.select(ids, where, None)
-        if keys:
-            self._storage.delete(np.asarray(sorted(keys), np.int64))
-        return len(keys)
+        return self._storage.delete(np.asarray(sorted(keys), np.int64)) if keys else 0

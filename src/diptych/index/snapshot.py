@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from diptych.checks import at_least_one
-from diptych.errors import InvalidArgument
+from diptych.errors import ClosedError, InvalidArgument
 from diptych.filters import Filter
 from diptych.index.embed import Models, QueryVectors, embed_queries
 from diptych.lexical import match_expression
-from diptych.storage import LocalStorage, Row, Stub
+from diptych.storage import Database, Row, State, Stub
 from diptych.types import LISTS, Document, ListName, Query
 from diptych.vectors import Vectors, as_vectors
 
@@ -60,10 +60,9 @@ def lists_of(modalities: Sequence[str]) -> tuple[ListName, ...]:
 class Snapshot:
     """Reads one state of a store. Made by ``MultimodalIndex.snapshot``, and valid inside it."""
 
-    def __init__(self, storage: LocalStorage, models: Models) -> None:
-        self._storage = storage
+    def __init__(self, state: State, models: Models) -> None:
+        self._state = state
         self._models = models
-        self._empty = storage.is_new
 
     def rank(
         self,
@@ -86,9 +85,9 @@ class Snapshot:
             Ranked(query, own, expression, {})
             for query, own, expression in zip(queries, found, expressions, strict=True)
         ]
-        if self._empty:
+        if self._state.database is None:
             return ranked
-        allowed = self._storage.database.keys(where) if where else None
+        allowed = self._database.keys(where) if where else None
         for name in names:
             if name == "lexical":
                 self._match(ranked, depth, where)
@@ -100,7 +99,7 @@ class Snapshot:
         """Return the raw score of each key in one list, NaN where the document lacks its modality."""
         if name != "lexical":
             scores: NDArray[np.float32] = (
-                self._storage.indexes[name].vectors(keys) @ ranked.vectors[name][0]
+                self._state.indexes[name].vectors(keys) @ ranked.vectors[name][0]
             )
             return scores
         stubs = self.stubs(keys.tolist())
@@ -109,20 +108,20 @@ class Snapshot:
             np.float32,
         )
         if ranked.expression is not None:
-            matched, values = self._storage.database.match_among(ranked.expression, keys)
+            matched, values = self._database.match_among(ranked.expression, keys)
             order = np.argsort(keys)
             scores[order[np.searchsorted(keys, matched, sorter=order)]] = values
         return scores
 
     def null_scores(self, ranked: Ranked, name: ListName) -> NDArray[np.float32]:
         """Return the scores of a fixed sample of the corpus in one vector list."""
-        return self._storage.indexes[name].sample_scores(ranked.vectors[name])
+        return self._state.indexes[name].sample_scores(ranked.vectors[name])
 
     def lexical_moments(self, ranked: Ranked) -> tuple[float, float]:
         """Return mean and standard deviation of BM25 over the documents with words."""
         if ranked.expression is None:
             return 0.0, 0.0
-        _, _, mean, std = self._storage.database.match_moments(ranked.expression)
+        _, _, mean, std = self._database.match_moments(ranked.expression)
         return mean, std
 
     def select(
@@ -130,43 +129,52 @@ class Snapshot:
     ) -> list[int]:
         """Return the keys of stored documents, in the order of ``ids`` or of addition."""
         if ids is None:
-            return [] if self._empty else self._storage.database.keys(where, limit).tolist()
+            return (
+                [] if self._state.database is None else self._database.keys(where, limit).tolist()
+            )
         if isinstance(ids, str):
             raise InvalidArgument(f"ids={ids!r} is one string; expected a list of ids.")
         wanted = list(dict.fromkeys(ids))
-        if self._empty or not wanted:
+        if self._state.database is None or not wanted:
             return []
-        found = self._storage.database.keys_of(wanted)
+        found = self._database.keys_of(wanted)
         keys = [found[i] for i in wanted if i in found]
         if where is not None:
-            admitted = set(self._storage.database.keys(where).tolist())
+            admitted = set(self._database.keys(where).tolist())
             keys = [key for key in keys if key in admitted]
         return keys[:limit]
 
     def stubs(self, keys: Sequence[int]) -> dict[int, Stub]:
         """Return what ranking needs to know of some documents."""
-        return self._storage.database.stubs(keys) if keys else {}
+        return self._database.stubs(keys) if keys else {}
 
     def members(self, groups: Iterable[str], where: Filter | None) -> list[Stub]:
         """Return the documents of some groups that a filter admits, in reading order."""
         wanted = list(groups)
-        return self._storage.database.members(wanted, where) if wanted else []
+        return self._database.members(wanted, where) if wanted else []
 
     def documents(self, keys: Sequence[int]) -> list[Document]:
         """Return documents by key, in the order of the keys."""
-        rows = self._storage.database.rows(keys) if keys else {}
+        rows = self._database.rows(keys) if keys else {}
         return [self._document(rows[key]) for key in keys if key in rows]
 
     def counts(self) -> dict[str, int]:
         """Return how many documents there are, and with what."""
-        if self._empty:
+        if self._state.database is None:
             return dict.fromkeys(("documents", "texts", "images", "both", "groups"), 0)
-        return self._storage.database.counts()
+        return self._database.counts()
+
+    @property
+    def _database(self) -> Database:
+        """The database; asked for only where something was found in it, or something is stored."""
+        if self._state.database is None:
+            raise ClosedError("Nothing has been added to the index yet.")
+        return self._state.database
 
     def _document(self, row: Row) -> Document:
         return Document(
             text=row.text,
-            image=self._storage.pictures.find(row),
+            image=self._state.pictures.find(row),
             id=row.id,
             metadata=json.loads(row.metadata),
             group=row.group,
@@ -176,7 +184,7 @@ class Snapshot:
     def _search(
         self, name: ListName, ranked: Sequence[Ranked], depth: int, allowed: Keys | None
     ) -> None:
-        index = self._storage.indexes.get(name)
+        index = self._state.indexes.get(name)
         asking = [
             r
             for r in ranked
@@ -195,7 +203,7 @@ class Snapshot:
     def _match(self, ranked: Sequence[Ranked], depth: int, where: Filter | None) -> None:
         for one in ranked:
             if one.expression is not None:
-                one.lists["lexical"] = self._storage.database.match(one.expression, depth, where)
+                one.lists["lexical"] = self._database.match(one.expression, depth, where)
 
     def _given(self, vectors: Mapping[str, ArrayLike] | None) -> QueryVectors:
         """Check query vectors that the caller made."""

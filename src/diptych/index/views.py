@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,9 +14,6 @@ from diptych.filters import Filter
 from diptych.storage import LocalStorage, Space
 from diptych.types import Hit
 from diptych.vectors import Vectors, as_vectors
-
-if TYPE_CHECKING:
-    from diptych.storage.faiss_index import VectorIndex
 
 __all__ = ["IndexInfo", "VectorView"]
 
@@ -51,8 +47,8 @@ class VectorView:
         self._space = space
 
     def __len__(self) -> int:
-        with self._storage().reading():
-            index = self._index()
+        with self._storage().reading() as state:
+            index = state.indexes.get(self._name)
             return 0 if index is None else len(index)
 
     @property
@@ -83,14 +79,13 @@ class VectorView:
         queries = as_vectors(
             vectors, rows=count, dim=self.dim, origin=f"The query of {self._name}_index"
         )
-        storage = self._storage()
-        with storage.reading():
-            index = self._index()
-            if index is None:
+        with self._storage().reading() as state:
+            index, database = state.indexes.get(self._name), state.database
+            if index is None or database is None:
                 return [[] for _ in range(count)]
-            allowed = storage.database.keys(where) if where else None
+            allowed = database.keys(where) if where else None
             scores, keys = index.search(queries, k, allowed)
-            stubs = storage.database.stubs(np.unique(keys).tolist())
+            stubs = database.stubs(np.unique(keys).tolist())
         return [
             [
                 Hit(stubs[key].id, float(score))
@@ -102,16 +97,12 @@ class VectorView:
 
     def vectors(self, ids: Sequence[str]) -> Vectors:
         """Return the stored vectors of some documents, ``(len(ids), dim)``, NaN where there is none."""
-        storage = self._storage()
-        with storage.reading():
-            index = self._index()
-            if index is None:
+        with self._storage().reading() as state:
+            index, database = state.indexes.get(self._name), state.database
+            if index is None or database is None:
                 return np.full((len(ids), self.dim), np.nan, np.float32)
-            keys = storage.database.keys_of(ids)
+            keys = database.keys_of(ids)
             return index.vectors(np.asarray([keys.get(i, -1) for i in ids], np.int64))
-
-    def _index(self) -> VectorIndex | None:
-        return self._storage().indexes.get(self._name)
 
     def __repr__(self) -> str:
         return f"<{self._name}_index: {len(self)} vectors of {self.dim} in {self.space!r}>"

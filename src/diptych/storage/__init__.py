@@ -1,7 +1,19 @@
 """Durable storage of documents and vectors on one machine."""
 
-from diptych.storage.local import LocalStorage, VectorRows
+from diptych.storage.database import Database
+from diptych.storage.local import LocalStorage, State
 from diptych.storage.pictures import PicturePolicy
 from diptych.storage.rows import Row, Space, Stub
+from diptych.storage.writer import Conflict, VectorRows
 
-__all__ = ["LocalStorage", "PicturePolicy", "Row", "Space", "Stub", "VectorRows"]
+__all__ = [
+    "Conflict",
+    "Database",
+    "LocalStorage",
+    "PicturePolicy",
+    "Row",
+    "Space",
+    "State",
+    "Stub",
+    "VectorRows",
+]

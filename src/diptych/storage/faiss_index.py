@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -122,10 +123,20 @@ class VectorIndex:
         scores: NDArray[np.float32] = self._sample @ query[0]
         return scores
 
-    def live(self) -> tuple[Keys, Vectors]:
-        """Return all keys and their vectors, in the order of the keys."""
-        rows = np.flatnonzero(self._live)
+    def live_keys(self) -> Keys:
+        """Return all keys, ascending."""
+        return self._keys[self._live]
+
+    def between(self, first: int, last: int) -> tuple[Keys, Vectors]:
+        """Return the keys from ``first`` to ``last``, both included, and their vectors."""
+        start, stop = np.searchsorted(self._keys, [first, last + 1])
+        rows = start + np.flatnonzero(self._live[start:stop])
         return self._keys[rows], self._matrix()[rows]
+
+    def count_between(self, first: int, last: int) -> int:
+        """Return how many keys there are from ``first`` to ``last``, both included."""
+        start, stop = np.searchsorted(self._keys, [first, last + 1])
+        return int(self._live[start:stop].sum())
 
     def _rows(self, keys: Keys) -> NDArray[np.int64]:
         """Return the row of each key, -1 where it is deleted or unknown."""
@@ -159,10 +170,25 @@ class VectorIndex:
         return self._faiss.SearchParameters(sel=selector), (selector, bits)
 
     def _pack(self) -> None:
-        keys, vectors = self.live()
+        rows = np.flatnonzero(self._live)
+        keys, vectors = self._keys[rows], self._matrix()[rows]
         self._index = self._faiss.IndexFlatIP(self.dim)
         self._index.add(vectors)
         self._keys, self._live, self._dead = keys, np.ones(len(keys), np.bool_), 0
+
+
+_forked = False
+"""Whether this is a forked child. The threads of OpenMP stay with the parent, and waiting for them
+would never end, so that a child searches on one thread."""
+
+
+def _after_fork() -> None:
+    global _forked
+    _forked = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 @contextmanager
@@ -172,7 +198,7 @@ def _one_thread(faiss: Any, queries: int) -> Iterator[None]:
     The setting of OpenMP belongs to the calling thread; it is put back.
     """
     before = faiss.omp_get_max_threads()
-    if queries >= 8 or before == 1:
+    if (queries >= 8 and not _forked) or before == 1:
         yield
         return
     faiss.omp_set_num_threads(1)

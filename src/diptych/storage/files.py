@@ -9,24 +9,47 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from diptych.errors import StorageError
+from diptych.errors import CorruptionError, StorageError
+from diptych.storage.connection import repair_command
 
-__all__ = ["TEMPORARY_PREFIX", "make_folder", "read", "remove", "write_once"]
+__all__ = [
+    "TEMPORARY_PREFIX",
+    "make_folder",
+    "read",
+    "remove",
+    "sync_folder",
+    "write",
+    "write_once",
+]
 
 TEMPORARY_PREFIX = ".tmp-"
 
 
 def write_once(path: Path, data: bytes) -> None:
-    """Put ``data`` at ``path`` durably; an existing file of the same size is left alone.
+    """Put ``data`` durably at a ``path`` that its content names; a whole file is left alone.
 
     Raises:
         StorageError: The disk is full, the folder is read-only, or the device failed.
     """
-    try:
-        if path.is_file() and path.stat().st_size == len(data):
+    with _translated(path, len(data)):
+        if path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data:
+            _sync(path)  # whoever wrote it may have been killed before it did
+            sync_folder(path.parent)
             return
+    write(path, data)
+
+
+def write(path: Path, data: bytes) -> None:
+    """Put ``data`` at ``path`` durably, whole or not at all.
+
+    Raises:
+        StorageError: As for :func:`write_once`.
+    """
+    with _translated(path, len(data)):
         make_folder(path.parent)
         temporary = path.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}")
         try:
@@ -36,29 +59,42 @@ def write_once(path: Path, data: bytes) -> None:
                 os.fsync(file.fileno())
             os.replace(temporary, path)
         except BaseException:
-            temporary.unlink(missing_ok=True)
+            remove(temporary)
             raise
-        _sync_folder(path.parent)
-    except OSError as error:
-        raise StorageError(
-            f"Writing {path.name!r} ({len(data):,} bytes) under {str(path.parent)!r} failed: "
-            f"{error.strerror or error}. Nothing of this batch was stored; free space or fix the "
-            "permissions and add it again."
-        ) from error
+        sync_folder(path.parent)
 
 
-def read(path: Path) -> bytes:
+def read(path: Path, *, size: int | None = None) -> bytes:
     """Return the content of a file of the store.
 
+    Args:
+        path: The file.
+        size: How many bytes it must have; another size is noticed before anything is read.
+
     Raises:
-        StorageError: It is missing or unreadable.
+        CorruptionError: It is missing, or of another size.
+        StorageError: It is unreadable.
     """
     try:
-        return path.read_bytes()
+        with open(path, "rb") as file:
+            found = os.fstat(file.fileno()).st_size
+            if size is not None and found != size:
+                raise CorruptionError(
+                    f"The file {str(path)!r} has {found:,} bytes instead of {size:,}. Run: "
+                    f"{repair_command(path.parent.parent)}, or restore it from a backup."
+                )
+            return file.read()
+    except FileNotFoundError as error:
+        raise CorruptionError(
+            f"The file {str(path)!r} is missing. Run: {repair_command(path.parent.parent)}, or "
+            "restore it from a backup."
+        ) from error
     except OSError as error:
+        if isinstance(error, StorageError):
+            raise
         raise StorageError(
-            f"Reading {str(path)!r} failed: {error.strerror or error}. Restore the file from a "
-            "backup, or build the index again from the documents."
+            f"Reading {str(path)!r} failed: {error.strerror or error}. Look at its permissions and "
+            "the disk, then try again."
         ) from error
 
 
@@ -68,7 +104,7 @@ def make_folder(path: Path) -> None:
         return
     make_folder(path.parent)
     path.mkdir(exist_ok=True)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def remove(path: Path) -> None:
@@ -79,11 +115,29 @@ def remove(path: Path) -> None:
         return
 
 
-def _sync_folder(path: Path) -> None:
-    if os.name == "nt":  # Windows has no handle on a folder to sync.
-        return
-    descriptor = os.open(path, os.O_RDONLY)
+def sync_folder(path: Path) -> None:
+    """Make the entries of a folder durable."""
+    if os.name != "nt":  # Windows has no handle on a folder to sync.
+        _sync(path)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def _translated(path: Path, size: int) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, StorageError):
+            raise
+        raise StorageError(
+            f"Writing {path.name!r} ({size:,} bytes) under {str(path.parent)!r} failed: "
+            f"{error.strerror or error}. Nothing of this call was stored; free space or fix the "
+            "permissions and try again."
+        ) from error

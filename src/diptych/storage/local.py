@@ -7,100 +7,129 @@ after it everything has.
 
 from __future__ import annotations
 
+import logging
+import os
 import threading
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-import filelock
-import numpy as np
-from numpy.typing import NDArray
-
-from diptych.errors import ClosedError, CorruptionError, FormatError, LockedError, StorageError
+from diptych.errors import ClosedError, CorruptionError, FormatError, StorageError
 from diptych.image import Image
 from diptych.storage import files
+from diptych.storage.changes import WritableDatabase
 from diptych.storage.database import Database
 from diptych.storage.faiss_index import Keys, VectorIndex
-from diptych.storage.locks import ReadWriteLock
+from diptych.storage.loaded import Loaded
+from diptych.storage.locks import ReadWriteLock, WriterLock
 from diptych.storage.pictures import PicturePolicy, Pictures
+from diptych.storage.pool import Pool
 from diptych.storage.rows import Row, Space
-from diptych.storage.segments import Segment, read_segment, write_segment
-from diptych.vectors import Vectors
+from diptych.storage.seal import CONNECTED, SEAL, break_seal, is_sealed, seal
+from diptych.storage.verify import check_database
+from diptych.storage.writer import SEGMENTS, VectorRows, Writer, sweep
 
-__all__ = ["LocalStorage", "VectorRows"]
-
-VectorRows = Mapping[str, tuple[NDArray[np.int64], Vectors]]
-"""For each list the positions, ascending, in the batch, and the vectors of these documents."""
+__all__ = ["DATABASE", "LocalStorage", "State", "VectorRows", "check_is_free"]
 
 DATABASE = "store.sqlite3"
-SEGMENTS = "segments"
-TAIL_SEGMENTS = 64
-"""How many small segments may pile up at the end before they are written as one."""
-SMALL_SEGMENT = 1 << 20
+FORK_SECONDS = 1.0
+"""How long a fork waits for the threads that are reading or writing."""
+NAMESPACES = "namespaces"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """One committed state of a store, to be used inside :meth:`LocalStorage.reading` only."""
+
+    database: Database | None
+    """None when nothing has been stored yet."""
+    indexes: Mapping[str, VectorIndex]
+    spaces: Mapping[str, Space]
+    pictures: Pictures
 
 
 class LocalStorage:
     """Documents and their vectors in a folder, or in memory.
 
-    Reading methods are for use inside :meth:`reading`; writing methods lock by themselves.
-
     Args:
         path: The folder; None keeps everything in memory. Nothing is created before :meth:`create`.
         pictures: Whether pictures are copied into the folder.
+        lock_timeout: How many seconds to wait for another writer.
 
     Raises:
         FormatError: The folder holds something else, or a newer format.
         CorruptionError: Files of the store are damaged or missing.
     """
 
-    def __init__(self, path: Path | None, pictures: PicturePolicy = "copy") -> None:
+    def __init__(
+        self, path: Path | None, pictures: PicturePolicy = "copy", *, lock_timeout: float = 0.5
+    ) -> None:
         self.path = path
         self.pictures = Pictures(path, pictures)
-        self.indexes: dict[str, VectorIndex] = {}
-        self.spaces: dict[str, Space] = {}
-        self._database: Database | None = None
+        self._loaded = Loaded()
         self._closed = False
-        self._segments: dict[int, Segment] = {}
-        self._version = -1
         self._lock = ReadWriteLock()
-        self._writer = threading.RLock()
-        self._process_lock = (
-            filelock.FileLock(path / "lock", timeout=0, thread_local=False) if path else None
-        )
-        if path is not None and (path / DATABASE).exists():
-            self._open(create=False)
-        elif path is not None and path.exists() and not _is_free(path):
-            raise FormatError(
-                f"{str(path)!r} exists and holds no diptych index. Give the folder of an index, "
-                "an empty folder, or a path that does not exist yet."
-            )
-
-    @property
-    def database(self) -> Database:
-        """The database.
-
-        Raises:
-            ClosedError: The store is closed, or nothing has been added yet.
-        """
-        if self._closed or self._database is None:
-            raise ClosedError("The index has been closed, or nothing has been added to it yet.")
-        return self._database
+        self._threads = threading.RLock()
+        self._writer: Writer | None = None
+        self._pool: Pool | None = None
+        self._process_lock = WriterLock(path, lock_timeout) if path else None
+        self._is_verified = True
+        self._paused = (False, False)
+        _STORES.add(self)
+        if path is not None:
+            if (path / DATABASE).exists():
+                self._open(path)
+            elif path.exists():
+                check_is_free(path)
 
     @property
     def is_new(self) -> bool:
         """Whether nothing has been stored yet."""
-        return self._database is None and not self._closed
+        is_empty = self._writer is None or self._writer.database.is_empty
+        return not self._closed and self._pool is None and is_empty
+
+    @property
+    def spaces(self) -> dict[str, Space]:
+        """Which models the vectors come from, by list."""
+        return self._loaded.spaces
 
     @contextmanager
-    def reading(self) -> Iterator[None]:
-        """See one state of the store throughout, including what other processes have committed."""
+    def reading(self) -> Iterator[State]:
+        """See one state of the store throughout, including what other processes have committed.
+
+        Raises:
+            ClosedError: The store has been closed.
+            StorageError: The folder cannot be read.
+        """
         if self._closed:
             raise ClosedError("The index has been closed. Open it again.")
-        if self._is_stale():
-            with self._lock.writing():
-                self._refresh()
-        with self._lock.reading():
-            yield
+        if self._pool is None and self.path is not None and (self.path / DATABASE).exists():
+            with self._threads, self._lock.writing():
+                if self._pool is None:
+                    self._open(self.path)
+        if self._pool is None:
+            with self._lock.reading():
+                if self._closed:
+                    raise ClosedError("The index has been closed. Open it again.")
+                yield self._state(
+                    self._writer.database if self._writer and not self.is_new else None
+                )
+            return
+        while True:
+            with self._lock.reading():
+                if self._closed:
+                    raise ClosedError("The index has been closed. Open it again.")
+                with self._pool.connection() as database:
+                    database.begin()
+                    if database.state() == self._loaded.at:
+                        yield self._state(database)
+                        return
+            with self._lock.writing(), self._pool.connection() as database:
+                self._loaded.follow(database, self._folder)
 
     def create(self, spaces: Mapping[str, Space], settings: Mapping[str, str]) -> None:
         """Make the store and record which models its vectors come from.
@@ -108,14 +137,11 @@ class LocalStorage:
         Raises:
             LockedError: Another process or object is writing to the folder.
         """
-        with self._writing_process(create=True), self._lock.writing():
-            if self._database is None:
-                self._open(create=True)
-            if not self.spaces:
-                with self.database.transaction():
-                    self.database.declare(spaces, settings)
-                self.spaces = dict(spaces)
-                self.indexes = {name: VectorIndex(space.dim) for name, space in spaces.items()}
+        with self._writing(create=True) as writer:
+            if writer.database.is_empty:
+                writer.create(spaces, settings)
+                if self.path is not None:
+                    self._pool = Pool(self.path / DATABASE)
 
     def write(
         self,
@@ -137,152 +163,205 @@ class LocalStorage:
 
         Raises:
             LockedError: Another process or object is writing to the folder.
+            Conflict: Another thread has stored, replaced or removed one of the documents since
+                the caller looked.
             StorageError: The disk failed; nothing of this call is stored.
         """
-        with self._writing_process():
-            database = self.database
-            rows = [self._with_picture(*pair) for pair in zip(documents, images, strict=True)]
-            first = database.last_key() + 1
-            added = {name: (first + at, v) for name, (at, v) in vectors.items() if len(at)}
-            segment = self._write_segment(added)
-            with self._lock.writing():
-                with database.transaction():
-                    database.delete(replaced)
-                    database.update(updated or {})
-                    database.insert({first + at: row for at, row in enumerate(rows)})
-                    number = database.add_segment(segment) if segment else None
-                self._apply(np.asarray(sorted(replaced), np.int64), added)
-            if segment and number is not None:
-                self._segments[number] = segment
-            self._merge_tail()
+        with self._writing() as writer:
+            writer.store(documents, images, vectors, replaced, updated or {})
 
-    def delete(self, keys: Keys) -> None:
-        """Remove documents everywhere in one commit."""
-        with self._writing_process(), self._lock.writing():
-            with self.database.transaction():
-                self.database.delete(keys.tolist())
-            self._apply(keys, {})
+    def delete(self, keys: Keys) -> int:
+        """Remove documents everywhere in one commit, and return how many there were."""
+        with self._writing() as writer:
+            return writer.delete(keys)
 
     def compact(self) -> None:
-        """Write the vectors that count as one segment and give the room of the others back."""
-        with self._writing_process():
-            numbers = list(self._segments)
-            self._rewrite(numbers, {name: index.live() for name, index in self.indexes.items()})
-            database = self.database
-            database.vacuum()
-            kept = database.rows(database.keys().tolist()).values()
-            self.pictures.sweep({row.image for row in kept if row.image})
-            self._sweep_segments()
+        """Write the vectors that count as few segments and give the room of everything else back."""
+        with self._writing() as writer:
+            writer.compact()
 
     def bytes_on_disk(self) -> int:
         """Return the size of all files of the store; 0 in memory."""
         if self.path is None or not self.path.is_dir():
             return 0
-        return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
+        sizes = 0
+        for folder, _, names in os.walk(self.path):
+            for name in names:
+                try:
+                    sizes += os.stat(os.path.join(folder, name)).st_size
+                except FileNotFoundError:  # a writer has removed it meanwhile
+                    continue
+        return sizes
 
     def close(self) -> None:
         """Release the folder; closing twice is nothing."""
-        with self._writer, self._lock.writing():
-            self._closed = True
-            if self._database is not None:
-                self._database.close()
-                self._database = None
-            self.indexes = {}
+        with self._threads, self._lock.writing():
+            if self._closed:
+                return
+            is_new, self._closed = self.is_new, True
+            self._loaded = Loaded()
+            if self.path is None:
+                if self._writer is not None:
+                    self._writer.database.close()
+            elif self._pool is not None or self._writer is not None:
+                is_writer = self._process_lock is not None and self._process_lock.is_held
+                with CONNECTED.leaving(self.path) as alone:
+                    self._disconnect()
+                    if alone and self._is_verified and is_writer and not is_new:
+                        self._seal(self.path / DATABASE)
             if self._process_lock is not None:
-                self._process_lock.release(force=True)
+                self._process_lock.release()
 
-    # -- opening and refreshing -------------------------------------------------------------
+    # -- opening ----------------------------------------------------------------------------
 
-    def _open(self, *, create: bool) -> None:
-        database = Database(self.path / DATABASE if self.path else None, create=create)
-        if database.is_empty:
-            database.close()
-            return
-        self._database = database
+    @property
+    def _folder(self) -> Path | None:
+        return self.path / SEGMENTS if self.path else None
+
+    def _state(self, database: Database | None) -> State:
+        return State(database, self._loaded.indexes, self._loaded.spaces, self.pictures)
+
+    def _open(self, path: Path) -> None:
+        """Connect to the database, check that it is whole, and load the vectors."""
+        with CONNECTED.entering(path) as alone:
+            if alone:
+                self._is_verified = is_sealed(path / DATABASE) or self._recover(path / DATABASE)
+            else:
+                self._is_verified = False
+            database = Database(path / DATABASE)
         try:
-            self._load()
+            if database.is_empty:
+                check_is_free(path)
+                CONNECTED.leave(path)
+                return
+            self._loaded.follow(database, self._folder)
+            self._pool = Pool(path / DATABASE)
         except BaseException:
-            database.close()
-            self._database = None
+            CONNECTED.leave(path)
             raise
+        finally:
+            database.close()
 
-    def _load(self) -> None:
-        """Fill the FAISS indexes from the segments."""
-        database = self.database
-        self._version = database.version()
-        self.spaces = database.spaces()
-        self._segments = {}
-        self.indexes = {name: VectorIndex(space.dim) for name, space in self.spaces.items()}
-        self._load_segments(dict(database.segments()), database.keys())
+    def _recover(self, path: Path) -> bool:
+        """Check a database whose last writer was killed, tidy up after it, and seal it.
 
-    def _load_segments(self, segments: Mapping[int, Segment], live: Keys) -> None:
-        if self.path is None:
-            return
-        dims = {name: space.dim for name, space in self.spaces.items()}
-        for number, segment in sorted(segments.items()):
-            for name, (keys, vectors) in read_segment(self.path / SEGMENTS, segment, dims).items():
-                alive = _among(keys, live)
-                if np.any(np.diff(keys) <= 0) or not self.indexes[name].follows(keys[alive]):
-                    raise CorruptionError(
-                        f"The vector segment {segment.name!r} of {str(self.path)!r} has its keys "
-                        "out of order. Build the index again from the documents."
-                    )
-                self.indexes[name].add(keys[alive], np.ascontiguousarray(vectors[alive]))
-            self._segments[number] = segment
-
-    def _is_stale(self) -> bool:
-        if self.path is None or (self._process_lock is not None and self._process_lock.is_locked):
+        Returns:
+            Whether it was checked; one that is being written by another process is left alone.
+        """
+        if self._process_lock is None or not self._process_lock.try_acquire():
             return False
-        if self._database is None:
-            return (self.path / DATABASE).exists()
-        return self._database.version() != self._version
+        try:
+            database = Database(path)
+            try:
+                if database.is_empty:
+                    return True
+                check_database(database)
+                sweep(path.parent, database, self.pictures)
+            finally:
+                database.close()
+            self._seal(path)
+        finally:
+            self._process_lock.release()
+        return True
 
-    def _refresh(self) -> None:
-        """Take over what another process has committed."""
-        if self._database is None:
-            self._open(create=False)
+    def _disconnect(self) -> None:
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
+        if self._writer is not None:
+            self._writer.database.close()
+            self._writer = None
+
+    def _seal(self, database: Path) -> None:
+        """Seal a database that nobody is connected to, nor can be: the writer's lock is ours."""
+        try:
+            seal(database)
+        except (OSError, StorageError) as error:
+            _log.info("%s was not sealed: %s", database, error)
+
+    def _pause(self) -> None:
+        """Wait until no thread is inside SQLite, whose locks a forked child would find held forever.
+
+        A thread that forks while it reads itself cannot wait for that; it forks as it is.
+        """
+        self._paused = (
+            self._threads.acquire(timeout=FORK_SECONDS),
+            self._lock.acquire_writing(FORK_SECONDS),
+        )
+
+    def _resume(self) -> None:
+        """Go on after a fork, in the parent."""
+        threads, readers = self._paused
+        if readers:
+            self._lock.release_writing()
+        if threads:
+            self._threads.release()
+
+    def _after_fork(self) -> None:
+        """Become a reader with connections of its own, in a forked child."""
+        interrupted = not self._paused[1] and self._lock.is_writing
+        self._lock = ReadWriteLock()
+        self._threads = threading.RLock()
+        if self._process_lock is None:
             return
-        database = self.database
-        self._version = database.version()
-        segments = dict(database.segments())
-        if not self.spaces or not self._segments.keys() <= segments.keys():
-            self._load()
-            return
-        live = database.keys()
-        for index in self.indexes.values():
-            keys, _ = index.live()
-            index.remove(keys[~_among(keys, live)])
-        self._load_segments({n: s for n, s in segments.items() if n not in self._segments}, live)
+        self._process_lock.abandon()
+        if self._writer is not None:
+            self._writer.database.abandon()
+            self._writer = None
+        if self._pool is not None:
+            self._pool.abandon()
+        if interrupted:
+            self._loaded = Loaded()
 
     # -- writing ----------------------------------------------------------------------------
 
     @contextmanager
-    def _writing_process(self, *, create: bool = False) -> Iterator[None]:
+    def _writing(self, *, create: bool = False) -> Iterator[Writer]:
         """Be the one writer: of the threads for the call, of the processes until :meth:`close`."""
-        with self._writer:
+        with self._threads:
             if self._closed:
                 raise ClosedError("The index has been closed. Open it again.")
-            lock = self._process_lock
-            if lock is not None and self.path is not None and not lock.is_locked:
-                if create:
-                    self._make_folder(self.path)
-                try:
-                    lock.acquire()
-                except filelock.Timeout as error:
-                    raise LockedError(
-                        f"The index {str(self.path)!r} is being written by another process or "
-                        "object. Wait for it, or close it; any number may read meanwhile."
-                    ) from error
-                except OSError as error:
-                    raise StorageError(
-                        f"The folder {str(self.path)!r} cannot be written: {error.strerror}. "
-                        "Fix its permissions, or open the index for reading only."
-                    ) from error
-                with self._lock.writing():
-                    if (self.path / DATABASE).exists():
-                        self._refresh()
-                        self._sweep_segments()
-            yield
+            if self._writer is None or self._writer.is_broken:
+                self._writer = self._become_writer(create)
+            self._writer.catch_up()
+            yield self._writer
+
+    def _become_writer(self, create: bool) -> Writer:
+        if self.path is None:
+            return Writer(
+                None, WritableDatabase(None, "create"), self.pictures, self._loaded, self._lock
+            )
+        if self._process_lock is None or (not create and not (self.path / DATABASE).exists()):
+            raise ClosedError("Nothing has been added to the index yet.")
+        if create:
+            self._make_folder(self.path)
+        self._process_lock.acquire()
+        try:
+            return self._connect_for_writing(self.path, create)
+        except BaseException:
+            self._process_lock.release()
+            raise
+
+    def _connect_for_writing(self, path: Path, create: bool) -> Writer:
+        was_sealed = (path / SEAL).exists()
+        break_seal(path / DATABASE)
+        with CONNECTED.entering(path):
+            database = WritableDatabase(path / DATABASE, "create" if create else "write")
+        try:
+            if not self._is_verified and not was_sealed and not database.is_empty:
+                check_database(database)
+            self._is_verified = True
+            if not database.is_empty:
+                sweep(path, database, None if was_sealed else self.pictures)
+        except BaseException:
+            database.close()
+            CONNECTED.leave(path)
+            raise
+        if self._pool is not None or self._writer is not None:
+            CONNECTED.leave(path)  # it was counted when it was opened
+        elif not database.is_empty:
+            self._pool = Pool(path / DATABASE)
+        return Writer(path, database, self.pictures, self._loaded, self._lock)
 
     def _make_folder(self, path: Path) -> None:
         try:
@@ -293,75 +372,48 @@ class LocalStorage:
                 "Choose another path or fix the permissions."
             ) from error
 
-    def _with_picture(self, row: Row, image: Image | None) -> Row:
-        if image is None:
-            return row
-        sha256, place = self.pictures.keep(image)
-        return Row(
-            row.id, row.text, sha256, place, row.image_name, row.metadata, row.group, row.order, row.content
-        )  # fmt: skip
 
-    def _write_segment(self, rows: Mapping[str, tuple[Keys, Vectors]]) -> Segment | None:
-        if self.path is None or not rows:
-            return None
-        return write_segment(self.path / SEGMENTS, rows)
-
-    def _apply(self, removed: Keys, added: Mapping[str, tuple[Keys, Vectors]]) -> None:
-        for index in self.indexes.values():
-            index.remove(removed)
-        for name, (keys, vectors) in added.items():
-            self.indexes[name].add(keys, vectors)
-
-    def _merge_tail(self) -> None:
-        """Write the small segments at the end as one, when they have become many."""
-        tail: list[int] = []
-        for number, segment in sorted(self._segments.items(), reverse=True):
-            if segment.size > SMALL_SEGMENT:
-                break
-            tail.append(number)
-        if self.path is None or len(tail) < TAIL_SEGMENTS:
-            return
-        dims = {name: space.dim for name, space in self.spaces.items()}
-        oldest = read_segment(self.path / SEGMENTS, self._segments[min(tail)], dims)
-        first = min(int(keys[0]) for keys, _ in oldest.values() if len(keys))
-        rows = {}
-        for name, index in self.indexes.items():
-            keys, vectors = index.live()
-            start = int(np.searchsorted(keys, first))
-            rows[name] = keys[start:], vectors[start:]
-        self._rewrite(tail, rows)
-
-    def _rewrite(self, numbers: Sequence[int], rows: Mapping[str, tuple[Keys, Vectors]]) -> None:
-        """Let one new segment count instead of others, which are then removed."""
-        segment = self._write_segment({name: r for name, r in rows.items() if len(r[0])})
-        with self.database.transaction():
-            self.database.drop_segments(numbers)
-            number = self.database.add_segment(segment) if segment else None
-        for old in numbers:
-            del self._segments[old]
-        if segment and number is not None:
-            self._segments[number] = segment
-        self._sweep_segments()
-
-    def _sweep_segments(self) -> None:
-        """Remove files that no commit refers to: left-overs of crashes and of rewriting."""
-        if self.path is None or not (self.path / SEGMENTS).is_dir():
-            return
-        counted = {segment.name for segment in self._segments.values()}
-        for file in sorted((self.path / SEGMENTS).iterdir()):
-            if file.name not in counted:
-                files.remove(file)
+def check_is_free(path: Path) -> None:
+    """Refuse a path that is no empty folder, nor one in which the very first write was cut off."""
+    names = {file.name for file in path.iterdir()} if path.is_dir() else {""}
+    if names & {SEAL, SEGMENTS, "assets"}:
+        raise CorruptionError(
+            f"The database {str(path / DATABASE)!r} is missing or empty, and other files of the index are "
+            f"there. Restore it from a backup; to see what is left, run: diptych verify {path}."
+        )
+    if not names <= {"lock", DATABASE, f"{DATABASE}-journal", NAMESPACES}:
+        raise FormatError(
+            f"{str(path)!r} exists and holds no diptych index. Give the folder of an index, "
+            "an empty folder, or a path that does not exist yet."
+        )
 
 
-def _is_free(path: Path) -> bool:
-    """Whether a path is an empty folder, or one in which the very first write was cut off."""
-    return path.is_dir() and {file.name for file in path.iterdir()} <= {"lock", SEGMENTS, "assets"}
+_STORES: weakref.WeakSet[LocalStorage] = weakref.WeakSet()
 
 
-def _among(keys: Keys, live: Keys) -> NDArray[np.bool_]:
-    """Return which of ``keys`` are in ``live``, which ascends."""
-    if not len(live):
-        return np.zeros(len(keys), np.bool_)
-    at = np.minimum(np.searchsorted(live, keys), len(live) - 1)
-    found: NDArray[np.bool_] = live[at] == keys
-    return found
+_FORKING: list[LocalStorage] = []
+
+
+def _before_fork() -> None:
+    _FORKING.extend(_STORES)
+    for storage in _FORKING:
+        storage._pause()
+
+
+def _after_fork_in_parent() -> None:
+    while _FORKING:
+        _FORKING.pop()._resume()
+
+
+def _after_fork_in_child() -> None:
+    CONNECTED.forget()
+    while _FORKING:
+        _FORKING.pop()._after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=_after_fork_in_parent,
+        after_in_child=_after_fork_in_child,
+    )

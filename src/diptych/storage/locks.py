@@ -1,12 +1,17 @@
-"""Many readers or one writer, among the threads of this process."""
+"""Who may do what at the same time: readers and a writer among threads, one writer among processes."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-__all__ = ["ReadWriteLock"]
+import filelock
+
+from diptych.errors import LockedError, StorageError
+
+__all__ = ["ReadWriteLock", "WriterLock"]
 
 
 class ReadWriteLock:
@@ -17,6 +22,11 @@ class ReadWriteLock:
         self._readers = 0
         self._writing = False
         self._waiting_writers = 0
+
+    @property
+    def is_writing(self) -> bool:
+        """Whether a writer is inside."""
+        return self._writing
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -36,17 +46,90 @@ class ReadWriteLock:
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Hold the lock alone. Not reentrant."""
-        with self._condition:
-            self._waiting_writers += 1
-            try:
-                while self._writing or self._readers:
-                    self._condition.wait()
-            finally:
-                self._waiting_writers -= 1
-            self._writing = True
+        self.acquire_writing()
         try:
             yield
         finally:
-            with self._condition:
-                self._writing = False
-                self._condition.notify_all()
+            self.release_writing()
+
+    def acquire_writing(self, timeout: float | None = None) -> bool:
+        """Take the lock alone, and tell whether that was possible within ``timeout`` seconds."""
+        with self._condition:
+            self._waiting_writers += 1
+            try:
+                is_free = self._condition.wait_for(
+                    lambda: not self._writing and not self._readers, timeout
+                )
+                self._writing = self._writing or is_free
+            finally:
+                self._waiting_writers -= 1
+                if not self._writing:
+                    self._condition.notify_all()
+        return is_free
+
+    def release_writing(self) -> None:
+        """Let others in again."""
+        with self._condition:
+            self._writing = False
+            self._condition.notify_all()
+
+
+class WriterLock:
+    """Makes one object of one process the writer of a folder, until it releases or dies.
+
+    The kernel holds the lock and drops it with the process; the file ``lock`` stays and means nothing.
+
+    Args:
+        folder: The folder of the index.
+        timeout: How many seconds to wait for another writer.
+    """
+
+    def __init__(self, folder: Path, timeout: float) -> None:
+        self._folder = folder
+        self._timeout = timeout
+        self._lock = filelock.FileLock(
+            folder / "lock", thread_local=False, poll_interval=0.02, fallback_to_soft=False
+        )
+
+    @property
+    def is_held(self) -> bool:
+        """Whether this object is the writer."""
+        return self._lock.is_locked
+
+    def acquire(self) -> None:
+        """Become the writer.
+
+        Raises:
+            LockedError: There is another one.
+            StorageError: The folder is not ours to write.
+        """
+        try:
+            self._lock.acquire(timeout=self._timeout)
+        except filelock.Timeout as error:
+            waited = f" (after {self._timeout:g} seconds)" if self._timeout else ""
+            raise LockedError(
+                f"The index {str(self._folder)!r} is being written by another process or object"
+                f"{waited}. Wait for it, close it, or give lock_timeout= to wait longer; any number may "
+                "read meanwhile."
+            ) from error
+        except OSError as error:
+            raise StorageError(
+                f"The folder {str(self._folder)!r} cannot be written: {error.strerror}. "
+                "Fix its permissions, or only read the index."
+            ) from error
+
+    def try_acquire(self) -> bool:
+        """Become the writer if that is possible at once, and tell whether it was."""
+        try:
+            self._lock.acquire(timeout=0)
+        except (filelock.Timeout, OSError):
+            return False
+        return True
+
+    def release(self) -> None:
+        """Let others write; releasing twice is nothing."""
+        self._lock.release(force=True)
+
+    def abandon(self) -> None:
+        """Leave the lock to the parent, in a forked child. filelock has closed the descriptor there."""
+        self.__init__(self._folder, self._timeout)  # type: ignore[misc]  # the same as a new one

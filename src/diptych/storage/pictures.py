@@ -10,6 +10,7 @@ from typing import Literal
 from diptych.errors import CorruptionError
 from diptych.image import Image
 from diptych.storage import files
+from diptych.storage.connection import repair_command
 from diptych.storage.rows import Row
 
 __all__ = ["PicturePolicy", "Pictures"]
@@ -62,15 +63,35 @@ class Pictures:
         if not _COPY.fullmatch(place) or Path(place).stem != row.image:
             raise CorruptionError(
                 f"Document {row.id!r} has its picture at {place!r}, which is no place of the index "
-                f"{str(self._folder)!r}. Restore the database from a backup."
+                f"{str(self._folder)!r}. Run: {repair_command(self._folder)}, or restore a backup."
             )
-        return Image(self._folder / place, name=row.image_name or "", sha256=row.image)
+        return Image(
+            self._folder / place,
+            name=row.image_name or "",
+            sha256=row.image,
+            repair=repair_command(self._folder),
+        )
+
+    def holds(self, row: Row) -> bool:
+        """Whether the copy of a document's picture is there, when it should be."""
+        place = row.image_path or ""
+        return (
+            self._folder is None or not _COPY.fullmatch(place) or (self._folder / place).is_file()
+        )
+
+    def remove(self, place: str) -> None:
+        """Remove a copy that no document refers to any more."""
+        if self._folder is not None and _COPY.fullmatch(place):
+            files.remove(self._folder / place)
+
+    def forget_all_but(self, hashes: set[str]) -> None:
+        """Let go of pictures that are kept in memory and have none of these hashes."""
+        self._in_memory = {sha256: self._in_memory[sha256] for sha256 in hashes}
 
     def sweep(self, referenced: set[str]) -> None:
-        """Remove the copies that no document refers to any more."""
+        """Remove everything under ``assets`` that is none of these places."""
         if self._folder is None:
-            self._in_memory = {h: i for h, i in self._in_memory.items() if h in referenced}
             return
         for path in sorted((self._folder / "assets").glob("??/*")):
-            if path.stem not in referenced:
+            if path.relative_to(self._folder).as_posix() not in referenced:
                 files.remove(path)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+
+import xxhash
 
 __all__ = ["Row", "Space", "Stub"]
 
@@ -29,6 +32,14 @@ class Row:
     group: str | None
     order: int
     content: str
+
+    def checksum(self, key: int) -> int:
+        """Return a number by which damage to the row with this key is noticed."""
+        values = (
+            key, self.id, self.text, self.image, self.image_path, self.image_name,
+            self.metadata, self.group, self.order, self.content,
+        )  # fmt: skip
+        return xxhash.xxh3_64_intdigest(json.dumps(values, default=repr).encode()) - (1 << 63)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["APPLICATION_ID", "FORMAT_VERSION", "SCHEMA", "journal_mode"]
+import re
+from collections.abc import Iterable
+
+__all__ = ["APPLICATION_ID", "FORMAT_VERSION", "SCHEMA", "foreign_objects", "journal_mode"]
 
 APPLICATION_ID = 0x64697074
 """``dipt``, so that ``file`` and we recognise the database."""
@@ -10,37 +13,74 @@ APPLICATION_ID = 0x64697074
 FORMAT_VERSION = 1
 
 SCHEMA = """
+CREATE TABLE state (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    commits INTEGER NOT NULL,       -- grows with every commit, so that a reader sees that one happened
+    removals INTEGER NOT NULL,      -- how many documents were ever removed
+    generation INTEGER NOT NULL     -- which spaces and segments count
+);
+INSERT INTO state VALUES (1, 0, 0, 1);
 CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE space (
-    list TEXT PRIMARY KEY,          -- text, image or cross_modal
+    generation INTEGER NOT NULL,
+    list TEXT NOT NULL,             -- text, image or cross_modal
     dim INTEGER NOT NULL,
     name TEXT NOT NULL,             -- the space of the encoder
-    fingerprint TEXT NOT NULL       -- of the model, its weights and its preprocessing
+    fingerprint TEXT NOT NULL,      -- of the model, its weights and its preprocessing
+    PRIMARY KEY (generation, list)
 );
 CREATE TABLE documents (
     key INTEGER PRIMARY KEY AUTOINCREMENT,  -- never used twice, so a deleted one cannot come back
     id TEXT NOT NULL UNIQUE,
     text TEXT,
     image TEXT,                     -- sha256 of the picture's file
-    image_path TEXT,                -- where it lies when it was not copied
+    image_path TEXT,                -- where it lies, in the folder or when it was not copied
     image_name TEXT,
     metadata TEXT NOT NULL,         -- JSON, as it was given
     "group" TEXT,
     "order" INTEGER NOT NULL,
-    content TEXT NOT NULL           -- hash of what the vectors are made of
+    content TEXT NOT NULL,          -- hash of what the vectors are made of
+    checksum INTEGER NOT NULL       -- of all of the row
 );
 CREATE INDEX documents_group ON documents ("group") WHERE "group" IS NOT NULL;
+CREATE INDEX documents_image ON documents (image) WHERE image IS NOT NULL;
 CREATE TABLE field (document INTEGER NOT NULL, name TEXT NOT NULL, kind TEXT NOT NULL, value);
 CREATE INDEX field_value ON field (name, value);
 CREATE INDEX field_document ON field (document);
 CREATE VIRTUAL TABLE lexical USING fts5 (text, content = '', tokenize = 'porter unicode61');
 CREATE TABLE segment (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
-    name TEXT NOT NULL UNIQUE,
-    sha256 TEXT NOT NULL,
-    size INTEGER NOT NULL
+    generation INTEGER NOT NULL,
+    name TEXT NOT NULL,             -- of the file, by its content
+    size INTEGER NOT NULL,
+    first INTEGER NOT NULL,         -- the least and the greatest key in it
+    last INTEGER NOT NULL,
+    rows INTEGER NOT NULL           -- how many vectors, over all lists
+);
+CREATE TABLE garbage (
+    place TEXT PRIMARY KEY,         -- a picture that nothing refers to any more
+    since REAL NOT NULL             -- seconds since 1970
 );
 """
+
+_CREATED = re.compile(r"CREATE (?:VIRTUAL )?(TABLE|INDEX) (\w+)")
+_OBJECTS = {(kind.lower(), name) for kind, name in _CREATED.findall(SCHEMA)}
+_SHADOWS = {("table", f"lexical_{name}") for name in ("config", "data", "docsize", "idx")}
+
+
+def foreign_objects(found: Iterable[tuple[str, str]]) -> str:
+    """Return in words what a database has too much or too little of; empty when it is ours.
+
+    Args:
+        found: The type and the name of every object that SQLite did not make by itself.
+    """
+    objects, expected = set(found), _OBJECTS | _SHADOWS
+    extra, missing = sorted(objects - expected), sorted(expected - objects)
+    return "; ".join(
+        f"it {verb} {', '.join(f'the {kind} {name[:40]!r}' for kind, name in them[:3])}"
+        for verb, them in (("holds", extra), ("lacks", missing))
+        if them
+    )
 
 
 def journal_mode(version: tuple[int, int, int]) -> str:

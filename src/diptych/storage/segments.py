@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import xxhash
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from diptych.errors import CorruptionError
 from diptych.storage import files
+from diptych.storage.connection import repair_command
 from diptych.storage.faiss_index import Keys
 from diptych.vectors import Vectors
 
-__all__ = ["Rows", "Segment", "read_segment", "write_segment"]
+__all__ = ["SEGMENT_BYTES", "Rows", "Segment", "read_segment", "scan_segments", "write_segments"]
+
+SEGMENT_BYTES = 1 << 26
+"""About how large a segment may become: what is written or read in one piece."""
 
 Rows = Mapping[str, tuple[Keys, Vectors]]
 """For each list the keys, ascending, and their vectors."""
+
+_NAME = re.compile(r"[0-9a-f]{32}\.safetensors")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,50 +34,118 @@ class Segment:
     """A segment as the database knows it."""
 
     name: str
-    sha256: str
+    """Of the file: the XXH3 of its content."""
     size: int
+    first: int
+    """The least key in it; no other segment has keys from here to ``last``."""
+    last: int
+    rows: int
+    """How many vectors, over all lists."""
 
 
-def write_segment(folder: Path, rows: Rows) -> Segment:
-    """Write the vectors of one commit durably and return what the database must remember."""
-    tensors = {}
+def write_segments(folder: Path, rows: Rows) -> list[Segment]:
+    """Write vectors durably, in as many files as their size asks for.
+
+    Args:
+        folder: Where segments lie.
+        rows: Any number of rows; without one nothing is written.
+
+    Returns:
+        What the database must remember, in the order of the keys.
+    """
+    keys = np.unique(np.concatenate([np.empty(0, np.int64), *(k for k, _ in rows.values())]))
+    if not len(keys):
+        return []
+    row_bytes = sum(8 + 4 * vectors.shape[1] for _, vectors in rows.values())
+    step = max(SEGMENT_BYTES // row_bytes, 1)
+    return [
+        _write_segment(folder, rows, int(part[0]), int(part[-1]))
+        for part in (keys[at : at + step] for at in range(0, len(keys), step))
+    ]
+
+
+def _write_segment(folder: Path, rows: Rows, first: int, last: int) -> Segment:
+    tensors, count = {}, 0
     for name, (keys, vectors) in rows.items():
-        tensors[f"{name}.keys"] = np.ascontiguousarray(keys, np.int64)
-        tensors[f"{name}.vectors"] = np.ascontiguousarray(vectors, np.float32)
+        start, stop = np.searchsorted(keys, [first, last + 1])
+        if start < stop:
+            tensors[f"{name}.keys"] = np.ascontiguousarray(keys[start:stop], np.int64)
+            tensors[f"{name}.vectors"] = np.ascontiguousarray(vectors[start:stop], np.float32)
+            count += int(stop - start)
     data = save(tensors)
-    digest = hashlib.sha256(data).hexdigest()
-    segment = Segment(f"{digest[:32]}.safetensors", digest, len(data))
-    files.write_once(folder / segment.name, data)
-    return segment
+    name = f"{xxhash.xxh3_128_hexdigest(data)}.safetensors"
+    files.write_once(folder / name, data)
+    return Segment(name, len(data), first, last, count)
 
 
-def read_segment(folder: Path, segment: Segment, dims: Mapping[str, int]) -> Rows:
+def read_segment(
+    folder: Path, segment: Segment, dims: Mapping[str, int]
+) -> dict[str, tuple[Keys, Vectors]]:
     """Read a segment back and check it against what the database says.
 
     Raises:
         CorruptionError: The content is not the one that was committed.
         StorageError: The file is missing or unreadable.
     """
-    data = files.read(folder / segment.name)
-    if len(data) != segment.size or hashlib.sha256(data).hexdigest() != segment.sha256:
+    if not _NAME.fullmatch(segment.name):
+        raise _damaged(folder, segment, "the database gives it a name that no segment has")
+    data = files.read(folder / segment.name, size=segment.size)
+    if f"{xxhash.xxh3_128_hexdigest(data)}.safetensors" != segment.name:
         raise _damaged(folder, segment, "its content is not what was committed")
     try:
         tensors = load(data)
-    except SafetensorError as error:
+    except (SafetensorError, ValueError, KeyError) as error:
         raise _damaged(folder, segment, str(error)) from error
-    rows = {}
-    for name, dim in dims.items():
-        if f"{name}.keys" not in tensors:
-            continue
-        keys, vectors = tensors[f"{name}.keys"], tensors.get(f"{name}.vectors")
-        if vectors is None or vectors.shape != (len(keys), dim) or vectors.dtype != np.float32:
-            raise _damaged(folder, segment, f"the vectors of {name!r} are not (n, {dim}) float32")
-        rows[name] = (keys, vectors)
+    nothing = np.empty((0, 0), np.float32)
+    rows = {
+        name: (tensors[f"{name}.keys"], tensors.get(f"{name}.vectors", nothing))
+        for name in dims
+        if f"{name}.keys" in tensors
+    }
+    for name, (keys, vectors) in rows.items():
+        if reason := _wrong(segment, keys, vectors, dims[name]):
+            raise _damaged(folder, segment, f"{name}: {reason}")
     return rows
+
+
+def scan_segments(folder: Path) -> list[Segment]:
+    """Return the whole segments of a folder whose database is lost, in the order of their keys.
+
+    Of segments whose keys overlap, as a killed writer may leave them, the largest one counts.
+    """
+    found = []
+    for path in sorted(folder.glob("*.safetensors")):
+        data = path.read_bytes()
+        if f"{xxhash.xxh3_128_hexdigest(data)}.safetensors" != path.name:
+            continue
+        keys = [tensor for name, tensor in load(data).items() if name.endswith(".keys")]
+        union = np.unique(np.concatenate([np.empty(0, np.int64), *keys]))
+        if len(union):
+            rows = sum(len(k) for k in keys)
+            found.append(Segment(path.name, len(data), int(union[0]), int(union[-1]), rows))
+    chosen: list[Segment] = []
+    for segment in sorted(found, key=lambda s: -s.rows):
+        if all(segment.last < other.first or segment.first > other.last for other in chosen):
+            chosen.append(segment)
+    return sorted(chosen, key=lambda s: s.first)
+
+
+def _wrong(segment: Segment, keys: Keys, vectors: Vectors, dim: int) -> str:
+    """Return why a list of a segment cannot be used; empty when it can."""
+    if keys.dtype != np.int64 or keys.ndim != 1 or np.any(np.diff(keys) <= 0):
+        return "the keys are not ascending integers"
+    if len(keys) and not segment.first <= keys[0] <= keys[-1] <= segment.last:
+        return "the keys are not those that the database says"
+    if vectors.shape != (len(keys), dim) or vectors.dtype != np.float32:
+        return f"the vectors are not (n, {dim}) float32"
+    # A sum is finite when every term is, and takes one pass without a second matrix.
+    if not np.isfinite(vectors.sum(dtype=np.float64)):
+        return "there are vectors that are not finite"
+    return ""
 
 
 def _damaged(folder: Path, segment: Segment, reason: str) -> CorruptionError:
     return CorruptionError(
-        f"The vector segment {str(folder / segment.name)!r} is damaged: {reason}. Restore the file "
-        "from a backup, or build the index again from the documents."
+        f"The vector segment {str(folder / segment.name)!r} is damaged: {reason}. Run: "
+        f"{repair_command(folder.parent)}, or restore the file from a backup."
     )

@@ -1,0 +1,169 @@
+"""What can be changed in the database of an index, inside a transaction."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, replace
+
+from diptych.filters import fields
+from diptych.storage.database import AMONG, ROW, Database, as_json
+from diptych.storage.rows import Row, Space
+from diptych.storage.segments import Segment
+
+__all__ = ["WritableDatabase"]
+
+
+class WritableDatabase(Database):
+    """Reads and writes an index."""
+
+    def count_commit(self) -> None:
+        """Let other processes see that something has changed."""
+        self.execute("UPDATE state SET commits = commits + 1")
+
+    def insert(self, rows: Mapping[int, Row]) -> None:
+        """Store documents under new keys."""
+        marks = ", ".join("?" * 11)
+        self.many(f"INSERT INTO documents (key, {ROW}, checksum) VALUES ({marks})", (
+            (key, r.id, r.text, r.image, r.image_path, r.image_name, r.metadata, r.group, r.order,
+             r.content, r.checksum(key))
+            for key, r in rows.items()
+        ))  # fmt: skip
+        self._insert_fields(rows)
+        self.many(
+            "INSERT INTO lexical (rowid, text) VALUES (?, ?)",
+            ((key, row.text) for key, row in rows.items() if row.text is not None),
+        )
+        # A picture that comes back is no garbage.
+        self.forget_garbage({row.image_path for row in rows.values() if row.image_path})
+
+    def update(self, rows: Mapping[int, Row]) -> None:
+        """Replace everything but text and picture of documents, which keep their keys."""
+        stored = self.rows(list(rows))
+        merged = {
+            key: replace(
+                stored[key],
+                image_name=r.image_name,
+                metadata=r.metadata,
+                group=r.group,
+                order=r.order,
+            )
+            for key, r in rows.items()
+            if key in stored
+        }
+        self.many(
+            'UPDATE documents SET image_name = ?, metadata = ?, "group" = ?, "order" = ?, checksum = ?'
+            " WHERE key = ?",
+            (
+                (r.image_name, r.metadata, r.group, r.order, r.checksum(key), key)
+                for key, r in merged.items()
+            ),
+        )
+        self.many("DELETE FROM field WHERE document = ?", ((key,) for key in merged))
+        self._insert_fields(merged)
+
+    def delete(self, keys: Sequence[int]) -> int:
+        """Remove documents, their words and their metadata, and return how many there were."""
+        among = [as_json(keys)]
+        self.execute(
+            "INSERT INTO lexical (lexical, rowid, text) SELECT 'delete', key, text FROM documents"
+            f" WHERE key {AMONG} AND text IS NOT NULL",
+            among,
+        )
+        self.execute(f"DELETE FROM field WHERE document {AMONG}", among)
+        places = self.all(
+            f"SELECT DISTINCT image, image_path FROM documents WHERE key {AMONG} AND image IS NOT NULL",
+            among,
+        )
+        removed = self.execute(f"DELETE FROM documents WHERE key {AMONG}", among).rowcount
+        self.execute("UPDATE state SET removals = removals + ?", [removed])
+        self.many(
+            "INSERT OR IGNORE INTO garbage SELECT ?, ? WHERE NOT EXISTS"
+            " (SELECT 1 FROM documents WHERE image = ?)",
+            ((place, time.time(), image) for image, place in places if place.startswith("assets/")),
+        )
+        return removed
+
+    def garbage(self, before: float) -> list[str]:
+        """Return where the pictures lie that nothing has referred to since a time."""
+        return [
+            place for (place,) in self.all("SELECT place FROM garbage WHERE since <= ?", [before])
+        ]
+
+    def forget_garbage(self, places: Iterable[str]) -> None:
+        """Drop places from the list of garbage."""
+        self.many("DELETE FROM garbage WHERE place = ?", ((place,) for place in places))
+
+    def declare(self, spaces: Mapping[str, Space], settings: Mapping[str, str]) -> None:
+        """Record which models the vectors come from."""
+        self.many(
+            "INSERT OR REPLACE INTO space SELECT generation, ?, ?, ?, ? FROM state",
+            ((name, s.dim, s.name, s.fingerprint) for name, s in spaces.items()),
+        )
+        self.many("INSERT OR REPLACE INTO setting VALUES (?, ?)", settings.items())
+
+    def add_segment(self, segment: Segment) -> None:
+        """Make a segment count."""
+        self.execute(
+            "INSERT INTO segment (generation, name, size, first, last, rows)"
+            " SELECT generation, ?, ?, ?, ?, ? FROM state",
+            astuple(segment),
+        )
+
+    def drop_segments(self, names: Iterable[str]) -> None:
+        """Let segments count no more."""
+        self.many("DELETE FROM segment WHERE name = ?", ((name,) for name in names))
+
+    def start_generation(self) -> None:
+        """Take spaces and segments into a new generation, so that every reader loads them anew."""
+        for table in ("space", "segment"):
+            self.execute(
+                f"UPDATE {table} SET generation = generation + 1"
+                " WHERE generation = (SELECT generation FROM state)"
+            )
+        self.execute("UPDATE state SET generation = generation + 1, commits = commits + 1")
+
+    def rebuild_derived(self) -> None:
+        """Make filter values and words anew from the documents."""
+        self.execute("DELETE FROM field")
+        self.execute("INSERT INTO lexical (lexical) VALUES ('delete-all')")
+        self.many(
+            "INSERT INTO field (document, name, kind, value) VALUES (?, ?, ?, ?)",
+            (
+                (key, *field)
+                for key, _, metadata in self.metadata()
+                for field in fields(json.loads(metadata))
+            ),
+        )
+        self.copy_words_to(self)
+
+    def restore(
+        self,
+        spaces: Iterable[Sequence[object]],
+        settings: Iterable[Sequence[object]],
+        segments: Iterable[Segment],
+        last_key: int,
+    ) -> None:
+        """Fill the small tables of an empty database."""
+        self.many("INSERT OR REPLACE INTO space VALUES (1, ?, ?, ?, ?)", spaces)
+        self.many("INSERT OR REPLACE INTO setting VALUES (?, ?)", settings)
+        for segment in segments:
+            self.add_segment(segment)
+        self.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('documents', ?)", [last_key])
+
+    def vacuum(self) -> None:
+        """Give the room of deleted rows back to the disk."""
+        with self.translated():
+            self.execute("INSERT INTO lexical (lexical) VALUES ('optimize')")
+            self.execute("VACUUM")
+
+    def _insert_fields(self, rows: Mapping[int, Row]) -> None:
+        self.many(
+            "INSERT INTO field (document, name, kind, value) VALUES (?, ?, ?, ?)",
+            (
+                (key, *field)
+                for key, row in rows.items()
+                for field in fields(json.loads(row.metadata))
+            ),
+        )

@@ -1,0 +1,229 @@
+"""One connection to the database of an index: how it is opened, and how its errors read."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from diptych.errors import ClosedError, CorruptionError, FormatError, StorageError
+from diptych.storage.schema import (
+    APPLICATION_ID,
+    FORMAT_VERSION,
+    SCHEMA,
+    foreign_objects,
+    journal_mode,
+)
+
+__all__ = ["BUSY_SECONDS", "Connection", "Mode", "repair_command"]
+
+BUSY_SECONDS = 30.0
+"""How long a commit waits for the readers of other processes, and they for it. Both are short."""
+
+Mode = Literal["read", "write", "create"]
+
+_ABANDONED: list[sqlite3.Connection] = []
+"""Connections of the parent process, which a forked child must neither use nor close."""
+
+
+def repair_command(folder: str | os.PathLike[str]) -> str:
+    """Return what a message tells the user to run when files of an index are damaged."""
+    return f"diptych verify {os.fspath(folder)} --repair"
+
+
+class Connection:
+    """A connection, used by one thread at a time.
+
+    Args:
+        path: The file; None for a database in memory.
+        mode: "create" makes the file when there is none.
+
+    Raises:
+        FormatError: The file is no store, or one of a newer version.
+        CorruptionError: SQLite finds the file damaged.
+    """
+
+    def __init__(self, path: Path | None, mode: Mode = "read") -> None:
+        self.path = path
+        self._mutex = threading.RLock()
+        self._raw: sqlite3.Connection | None = None
+        with self.translated():
+            self._raw = _connect(path, mode)
+            self._raw.create_function("lowered", 1, _lowered, deterministic=True)
+        self.is_empty = False
+        """Whether there are no tables yet: nothing was ever committed."""
+        try:
+            self._prepare(mode)
+        except BaseException:
+            self.close()
+            raise
+
+    def _prepare(self, mode: Mode) -> None:
+        (application,) = self.one("PRAGMA application_id")
+        (version,) = self.one("PRAGMA user_version")
+        (tables,) = self.one("SELECT count(*) FROM sqlite_master")
+        if mode != "read":
+            # TRUNCATE is no property of the file, so that every writing connection asks for it.
+            self.execute(f"PRAGMA journal_mode = {journal_mode(sqlite3.sqlite_version_info)}")
+        self.is_empty = not application and not tables
+        if application != APPLICATION_ID and not self.is_empty:
+            raise FormatError(
+                f"{self.name!r} is no diptych index. Give the folder of one, or a new path."
+            )
+        if version > FORMAT_VERSION:
+            raise FormatError(
+                f"{self.name!r} has format {version}, this diptych reads up to {FORMAT_VERSION}. "
+                "Install a newer diptych to open it."
+            )
+        if not self.is_empty and (foreign := foreign_objects(self.all(
+            "SELECT type, name FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'"
+        ))):  # fmt: skip
+            raise FormatError(
+                f"{self.name!r} is no database as diptych makes it: {foreign}. It may come from an "
+                "untrusted source; do not open it."
+            )
+
+    @property
+    def name(self) -> str:
+        """What messages call the database."""
+        return str(self.path) if self.path else "the index in memory"
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
+        """Run one statement."""
+        return self._open().execute(sql, parameters)
+
+    def many(self, sql: str, parameters: Iterable[Sequence[Any]]) -> None:
+        """Run one statement for each row of parameters."""
+        self._open().executemany(sql, parameters)
+
+    def all(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Return all rows of a query."""
+        with self._mutex, self.translated():
+            return self.execute(sql, parameters).fetchall()
+
+    def one(self, sql: str, parameters: Sequence[Any] = ()) -> tuple[Any, ...]:
+        """Return the only row of a query."""
+        return self.all(sql, parameters)[0]
+
+    def create_tables(self) -> None:
+        """Make an empty file a store, inside a transaction."""
+        for statement in SCHEMA.split(";\n"):
+            self.execute(statement)
+        self.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        self.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Commit everything inside, or nothing."""
+        self.begin("IMMEDIATE")
+        try:
+            yield
+            self.commit()
+        except BaseException:
+            self.rollback()
+            raise
+
+    def begin(self, kind: Literal["DEFERRED", "IMMEDIATE"] = "DEFERRED") -> None:
+        """Start a transaction: to read one state, or to write."""
+        with self.translated():
+            self.execute(f"BEGIN {kind}")
+
+    def commit(self) -> None:
+        """Make what was written count, durably."""
+        with self.translated():
+            self.execute("COMMIT")
+
+    def rollback(self) -> None:
+        """End a transaction without effect; without one, nothing."""
+        if self._raw is not None and self._raw.in_transaction:
+            with self.translated():
+                self._raw.rollback()
+
+    def copy_to(self, path: Path) -> None:
+        """Write one state of the database into a new file, while others may be writing."""
+        with self.translated():
+            target = sqlite3.connect(path)
+            try:
+                self._open().backup(target)
+            finally:
+                target.close()
+
+    def close(self) -> None:
+        """Close the connection; closing twice is nothing."""
+        with self._mutex:
+            if self._raw is not None:
+                self._raw.close()
+                self._raw = None
+
+    def abandon(self) -> None:
+        """Leave the connection as it is, in a forked child: it belongs to the parent."""
+        if self._raw is not None:
+            _ABANDONED.append(self._raw)
+            self._raw = None
+
+    def _open(self) -> sqlite3.Connection:
+        if self._raw is None:
+            raise ClosedError(f"{self.name!r} has been closed. Open the index again.")
+        return self._raw
+
+    @contextmanager
+    def translated(self) -> Iterator[None]:
+        """Turn the errors of SQLite into ours."""
+        try:
+            yield
+        except (sqlite3.Error, sqlite3.Warning) as error:
+            raise self._storage_error(error) from error
+        except UnicodeDecodeError as error:
+            raise self._damaged("a text is not UTF-8") from error
+
+    def _storage_error(self, error: Exception) -> StorageError:
+        reason = str(error)
+        if any(sign in reason for sign in _DAMAGE):
+            return self._damaged(reason)
+        return StorageError(
+            f"The database {self.name!r} failed: {reason}. Nothing of this call was stored; look at free "
+            "space and permissions, then try again."
+        )
+
+    def _damaged(self, reason: str) -> CorruptionError:
+        where = self.path.parent if self.path else ""
+        return CorruptionError(
+            f"The database {self.name!r} is damaged: {reason}. Run: {repair_command(where)}, or "
+            "restore the folder from a backup."
+        )
+
+
+_DAMAGE = (
+    "malformed", "not a database", "unsupported file format", "Could not decode",
+    "no such table", "no such column", "vtable constructor failed", "corrupt",
+)  # fmt: skip
+"""What SQLite says of a file that is not as it was written."""
+
+
+def _connect(path: Path | None, mode: Mode) -> sqlite3.Connection:
+    source = ":memory:"
+    if path is not None:
+        # A reader opens for writing where it may, because after a crash someone must roll back.
+        may_write = mode != "read" or (os.access(path.parent, os.W_OK) and os.access(path, os.W_OK))
+        how = {"create": "rwc", "write": "rw", "read": "rw" if may_write else "ro"}[mode]
+        source = f"{path.absolute().as_uri()}?mode={how}"
+    connection: sqlite3.Connection = sqlite3.connect(
+        source, uri=path is not None, timeout=BUSY_SECONDS, check_same_thread=False,
+        isolation_level=None,
+    )  # fmt: skip
+    for pragma in (
+        "trusted_schema = OFF",  # views and triggers of a hostile file run no function of ours
+        "cell_size_check = ON",
+        "synchronous = FULL",
+        "cache_spill = OFF",  # a large transaction shuts readers out at its commit, not before
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+    return connection
+
+
+def _lowered(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value

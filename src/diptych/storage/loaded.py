@@ -1,0 +1,148 @@
+"""The vectors of one committed state, in memory: three FAISS indexes refilled from the segments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diptych.errors import CorruptionError
+from diptych.storage.connection import repair_command
+from diptych.storage.database import CommitState, Database
+from diptych.storage.faiss_index import Keys, VectorIndex
+from diptych.storage.rows import Space
+from diptych.storage.segments import Rows, Segment, read_segment
+from diptych.vectors import Vectors
+
+__all__ = ["Loaded"]
+
+_NOWHERE = CommitState(-1, -1, -1, -1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Contents:
+    """What a commit consists of."""
+
+    state: CommitState
+    spaces: Mapping[str, Space]
+    segments: Sequence[Segment]
+    live: Keys | None
+    """All keys, when some may have been removed."""
+
+
+class Loaded:
+    """Follows a database from commit to commit. The store locks out readers while it does.
+
+    A key has one vector for as long as a generation lasts, so that only rows with new keys are
+    read: segments that were merged or rewritten meanwhile need not be.
+    """
+
+    def __init__(self) -> None:
+        self.indexes: dict[str, VectorIndex] = {}
+        self.spaces: dict[str, Space] = {}
+        self.at = _NOWHERE
+
+    def follow(self, database: Database, folder: Path | None) -> None:
+        """Take over what the database holds now.
+
+        Raises:
+            CorruptionError: Segments are damaged or missing.
+        """
+        while True:
+            contents = self._contents(database)
+            try:
+                self._take(contents, folder)
+            except CorruptionError:
+                self.forget()
+                if self._contents(database).segments != contents.segments:
+                    continue  # another process has put other segments in the place of these
+                raise
+            except BaseException:
+                self.forget()
+                raise
+            return
+
+    def declare(self, spaces: Mapping[str, Space], state: CommitState) -> None:
+        """Start with empty indexes for some spaces."""
+        self.spaces = dict(spaces)
+        self.indexes = {name: VectorIndex(space.dim) for name, space in spaces.items()}
+        self.at = state
+
+    def apply(self, removed: Keys, added: Rows, state: CommitState) -> None:
+        """Take over a commit of this process."""
+        try:
+            for index in self.indexes.values():
+                index.remove(removed)
+            for name, (keys, vectors) in added.items():
+                self.indexes[name].add(keys, vectors)
+        except BaseException:
+            self.forget()
+            raise
+        self.at = state
+
+    def forget(self) -> None:
+        """Start anew the next time."""
+        self.__init__()  # type: ignore[misc]  # the same as a new one
+
+    def rows(self, first: int, last: int) -> dict[str, tuple[Keys, Vectors]]:
+        """Return the vectors whose keys lie between two keys, both included."""
+        found = {name: index.between(first, last) for name, index in self.indexes.items()}
+        return {name: rows for name, rows in found.items() if len(rows[0])}
+
+    def _contents(self, database: Database) -> _Contents:
+        database.begin()
+        try:
+            state = database.state()
+            continues = (
+                state.generation == self.at.generation
+                and state.commits >= self.at.commits
+                and state.last_key >= self.at.last_key
+            )
+            if not continues:
+                self.forget()
+            return _Contents(
+                state,
+                database.spaces(state.generation),
+                [
+                    segment
+                    for segment in database.segments(state.generation)
+                    if segment.last > self.at.last_key
+                ],
+                database.keys() if state.removals != self.at.removals else None,
+            )
+        finally:
+            database.rollback()
+
+    def _take(self, contents: _Contents, folder: Path | None) -> None:
+        if not self.spaces:
+            self.declare(contents.spaces, self.at)
+        if contents.live is not None:
+            for index in self.indexes.values():
+                keys = index.live_keys()
+                index.remove(keys[~_among(keys, contents.live)])
+        dims = {name: space.dim for name, space in self.spaces.items()}
+        for segment in contents.segments if folder else ():
+            rows = read_segment(folder, segment, dims) if folder else {}
+            for name, (keys, vectors) in rows.items():
+                wanted = keys > self.at.last_key
+                if contents.live is not None:
+                    wanted &= _among(keys, contents.live)
+                if not self.indexes[name].follows(keys[wanted]):
+                    raise CorruptionError(
+                        f"The vector segment {segment.name!r} under {str(folder)!r} overlaps another "
+                        f"one. Run: {repair_command(folder.parent if folder else '')}."
+                    )
+                self.indexes[name].add(keys[wanted], np.ascontiguousarray(vectors[wanted]))
+        self.at = contents.state
+
+
+def _among(keys: Keys, live: Keys) -> NDArray[np.bool_]:
+    """Return which of ``keys`` are in ``live``, which ascends."""
+    if not len(live):
+        return np.zeros(len(keys), np.bool_)
+    at = np.minimum(np.searchsorted(live, keys), len(live) - 1)
+    found: NDArray[np.bool_] = live[at] == keys
+    return found

@@ -1,0 +1,207 @@
+"""Whether what is stored is whole: everything on request, the database alone after a crash.
+
+Everything is compared with something else: rows with their checksums, filter fields and words with what
+the rows make of them, segments and pictures with the hashes by which they are named, vectors with the
+documents that must have them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from diptych.errors import CorruptionError, MediaError, StorageError
+from diptych.filters import fields
+from diptych.storage.connection import Connection, repair_command
+from diptych.storage.database import Database
+from diptych.storage.faiss_index import Keys
+from diptych.storage.files import TEMPORARY_PREFIX
+from diptych.storage.pictures import Pictures
+from diptych.storage.segments import Segment, read_segment
+
+__all__ = ["CHECKED_BYTES", "Part", "Problem", "check_database", "find_problems"]
+
+CHECKED_BYTES = 1 << 26
+"""Up to which size a database without a seal is checked when it is opened: about two seconds. A larger
+one is checked on request; a killed writer does not damage it, only a failing disk does."""
+
+Part = Literal["database", "document", "fields", "words", "segment", "vectors", "picture", "stray"]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that is not as it was stored.
+
+    Attributes:
+        part: What it is about.
+        where: The file, or the id of the document.
+        what: What is wrong with it.
+        key: The key of the document; 0 where it is about none.
+    """
+
+    part: Part
+    where: str
+    what: str
+    key: int = 0
+
+
+def check_database(database: Database) -> None:
+    """Check a database as far as it can be checked without the other files.
+
+    Raises:
+        CorruptionError: Something is damaged.
+    """
+    if database.path is not None and database.path.stat().st_size > CHECKED_BYTES:
+        return
+    for problem in _database_problems(database, deep=True):
+        folder = database.path.parent if database.path else ""
+        raise CorruptionError(
+            f"The database {database.name!r} is damaged: {problem.where}: {problem.what}. Run: "
+            f"{repair_command(folder)}, or restore the folder from a backup."
+        )
+
+
+def find_problems(
+    database: Database, folder: Path, pictures: Pictures, *, deep: bool
+) -> Iterator[Problem]:
+    """Yield everything that is wrong with an index.
+
+    Args:
+        database: Inside a transaction, so that it holds still.
+        folder: The folder of the index.
+        pictures: Finds its pictures.
+        deep: Also compare every word, filter field and picture, not only whether it is there.
+    """
+    structure = list(_database_problems(database, deep=deep))
+    yield from structure
+    if any(problem.part == "database" for problem in structure):
+        return
+    segments = database.segments(database.state().generation)
+    found: dict[str, list[Keys]] = {}
+    yield from _segment_problems(database, folder, segments, found)
+    yield from _vector_problems(database, found)
+    yield from _picture_problems(database, pictures, deep=deep)
+    yield from _strays(database, folder, segments)
+
+
+def _database_problems(database: Database, *, deep: bool) -> Iterator[Problem]:
+    name = database.name
+    try:
+        pragma = "integrity_check" if deep else "quick_check"
+        for (verdict,) in database.all(f"PRAGMA {pragma}(20)"):
+            if verdict != "ok":
+                yield Problem("database", name, str(verdict))
+                return
+        for key, identity in database.damaged_rows():
+            yield Problem("document", identity, "the row is not as it was stored", key)
+        if deep:
+            yield from _field_problems(database)
+            yield from _word_problems(database)
+    except CorruptionError as error:
+        yield Problem("database", name, str(error.__cause__ or error))
+
+
+def _field_problems(database: Database) -> Iterator[Problem]:
+    for key, identity, metadata in database.metadata():
+        try:
+            expected = Counter(fields(json.loads(metadata)))
+        except ValueError:
+            continue  # the row is damaged, which is said elsewhere
+        if expected != Counter(database.fields_of(key)):
+            yield Problem(
+                "fields", identity, "the filter values are not those of its metadata", key
+            )
+    (orphans,) = database.one(
+        "SELECT count(*) FROM field WHERE document NOT IN (SELECT key FROM documents)"
+    )
+    if orphans:
+        yield Problem("fields", database.name, f"{orphans} filter values belong to no document")
+
+
+_VOCABULARY = """
+    SELECT term, count(*), total(doc), total(doc * (1.0 + offset)), total(1.0 * doc * doc)
+    FROM {vocabulary} GROUP BY term ORDER BY term
+"""
+
+
+def _word_problems(database: Database) -> Iterator[Problem]:
+    """Index the texts anew in memory, and compare which words stand where."""
+    fresh = Connection(None, "create")
+    try:
+        fresh.create_tables()
+        database.copy_words_to(fresh)
+        vocabularies = []
+        for connection in (database, fresh):
+            connection.execute(
+                "CREATE VIRTUAL TABLE IF NOT EXISTS temp.vocabulary"
+                " USING fts5vocab ('main', 'lexical', 'instance')"
+            )
+            vocabularies.append(connection.all(_VOCABULARY.format(vocabulary="temp.vocabulary")))
+            connection.execute("DROP TABLE temp.vocabulary")
+        if vocabularies[0] != vocabularies[1]:
+            yield Problem("words", database.name, "the list of words is not that of the texts")
+    finally:
+        fresh.close()
+
+
+def _segment_problems(
+    database: Database, folder: Path, segments: list[Segment], found: dict[str, list[Keys]]
+) -> Iterator[Problem]:
+    """Read every segment, and collect which keys have a vector in which list."""
+    dims = {name: s.dim for name, s in database.spaces(database.state().generation).items()}
+    last = 0
+    for segment in segments:
+        where = str(folder / "segments" / segment.name)
+        if segment.first <= last:
+            yield Problem("segment", where, "its keys overlap those of another one")
+            continue
+        last = segment.last
+        try:
+            rows = read_segment(folder / "segments", segment, dims)
+        except StorageError as error:
+            yield Problem("segment", where, str(error).split(". Run:")[0])
+            continue
+        for name, (keys, _) in rows.items():
+            found.setdefault(name, []).append(keys)
+
+
+def _vector_problems(database: Database, found: dict[str, list[Keys]]) -> Iterator[Problem]:
+    """Compare which documents have vectors with which must."""
+    spaces = database.spaces(database.state().generation)
+    texts, images = database.keys_with("text"), database.keys_with("image")
+    expected = {"text": texts, "image": images}
+    fused = [expected[name] for name in expected if name in spaces]
+    expected["cross_modal"] = np.unique(np.concatenate(fused)) if fused else np.empty(0, np.int64)
+    for name in spaces:
+        there = np.concatenate(found.get(name, [np.empty(0, np.int64)]))
+        for key, identity in database.ids_of(np.setdiff1d(expected[name], there).tolist()).items():
+            yield Problem("vectors", identity, f"it has no vector in {name}_index", key)
+
+
+def _picture_problems(database: Database, pictures: Pictures, *, deep: bool) -> Iterator[Problem]:
+    for key, row in database.rows_with_pictures():
+        try:
+            image = pictures.find(row)
+            if image is None or image.path is None:
+                continue
+            if not image.path.is_file():
+                yield Problem("picture", row.id, f"{str(image.path)!r} is missing", key)
+            elif deep and hashlib.sha256(image.path.read_bytes()).hexdigest() != row.image:
+                yield Problem("picture", row.id, f"{str(image.path)!r} is not what was stored", key)
+        except (StorageError, MediaError, OSError) as error:
+            yield Problem("picture", row.id, str(error), key)
+
+
+def _strays(database: Database, folder: Path, segments: list[Segment]) -> Iterator[Problem]:
+    counted = {f"segments/{segment.name}" for segment in segments} | database.picture_places()
+    for pattern in ("segments/*", "assets/*/*", f"{TEMPORARY_PREFIX}*"):
+        for path in sorted(folder.glob(pattern)):
+            if path.relative_to(folder).as_posix() not in counted:
+                yield Problem("stray", str(path), "nothing refers to it")

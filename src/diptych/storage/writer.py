@@ -1,0 +1,288 @@
+"""The one writer of a store: commits, and the upkeep that follows them.
+
+Order of a commit: pictures, then vector segments, each synced to disk; then one SQLite transaction that
+refers to them; then the indexes in memory. The readers of this process wait for the last two only.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diptych.errors import StorageError
+from diptych.image import Image
+from diptych.storage import files
+from diptych.storage.changes import WritableDatabase
+from diptych.storage.database import Database
+from diptych.storage.faiss_index import Keys
+from diptych.storage.loaded import Loaded
+from diptych.storage.locks import ReadWriteLock
+from diptych.storage.pictures import Pictures
+from diptych.storage.rows import Row, Space
+from diptych.storage.segments import Rows, Segment, write_segments
+from diptych.storage.upkeep import hollow_segments, tail_to_merge
+from diptych.vectors import Vectors
+
+__all__ = ["SEGMENTS", "Conflict", "VectorRows", "Writer", "sweep"]
+
+VectorRows = Mapping[str, tuple[NDArray[np.int64], Vectors]]
+"""For each list the positions, ascending, in the batch, and the vectors of these documents."""
+
+SEGMENTS = "segments"
+
+GARBAGE_SECONDS = 60.0
+"""How long a picture stays after its last document is gone, for those who have just found it."""
+
+_NONE = np.empty(0, np.int64)
+
+_log = logging.getLogger(__name__)
+
+
+class Conflict(Exception):
+    """A change was prepared on a state that is no more. No error: the caller looks again."""
+
+
+class Writer:
+    """Changes a store. The caller lets one thread of one process in at a time.
+
+    Args:
+        path: The folder; None for a store in memory.
+        database: Open for writing.
+        pictures: Where pictures are kept.
+        loaded: The vectors in memory, which follow every commit.
+        lock: Keeps the readers of this process out while they do.
+    """
+
+    def __init__(
+        self,
+        path: Path | None,
+        database: WritableDatabase,
+        pictures: Pictures,
+        loaded: Loaded,
+        lock: ReadWriteLock,
+    ) -> None:
+        self.database = database
+        self.is_broken = False
+        """Whether the connection failed for good; another writer takes over."""
+        self._path = path
+        self._folder = path / SEGMENTS if path else None
+        self._pictures = pictures
+        self._loaded = loaded
+        self._lock = lock
+        self._removed_since_look = 0
+
+    def catch_up(self) -> None:
+        """Load what was committed by others, or by a commit of ours that failed after it had succeeded."""
+        if not self.database.is_empty and self.database.state() != self._loaded.at:
+            with self._lock.writing():
+                self._loaded.follow(self.database, self._folder)
+
+    def create(self, spaces: Mapping[str, Space], settings: Mapping[str, str]) -> None:
+        """Make an empty database a store, in one commit."""
+
+        def change() -> None:
+            self.database.create_tables()
+            self.database.declare(spaces, settings)
+
+        self.commit(change)
+        self.database.is_empty = False
+        with self._lock.writing():
+            self._loaded.follow(self.database, self._folder)
+
+    def store(
+        self,
+        documents: Sequence[Row],
+        images: Sequence[Image | None],
+        vectors: VectorRows,
+        replaced: Sequence[int],
+        updated: Mapping[int, Row],
+    ) -> None:
+        """As :meth:`diptych.storage.LocalStorage.write`."""
+        database = self.database
+        _check_expected(database, documents, replaced, updated)
+        rows = [self._with_picture(*pair) for pair in zip(documents, images, strict=True)]
+        first = database.state().last_key + 1
+        added = {name: (first + at, v) for name, (at, v) in vectors.items() if len(at)}
+        segments = self._write_segments(added)
+
+        def change() -> None:
+            database.delete(replaced)
+            database.update(updated)
+            database.insert({first + at: row for at, row in enumerate(rows)})
+            for segment in segments:
+                database.add_segment(segment)
+
+        try:
+            self.commit(change, np.asarray(sorted(replaced), np.int64), added)
+        except BaseException:
+            self._discard(segments)
+            raise
+        self._keep_up(len(replaced))
+
+    def delete(self, keys: Keys) -> int:
+        """Remove documents everywhere in one commit, and return how many there were."""
+        removed = 0
+
+        def change() -> None:
+            nonlocal removed
+            removed = self.database.delete(keys.tolist())
+
+        self.commit(change, keys)
+        self._keep_up(removed)
+        return removed
+
+    def compact(self) -> None:
+        """Write the vectors that count as few segments and give the room of everything else back."""
+        database = self.database
+        self._rewrite(database.segments(database.state().generation))
+        self._drop_garbage(time.time())
+        with self._lock.writing():
+            database.vacuum()
+        if self._path is None:
+            self._pictures.forget_all_but(database.picture_hashes())
+        else:
+            sweep(self._path, database, self._pictures)
+
+    def commit(
+        self, change: Callable[[], None], removed: Keys = _NONE, added: Rows | None = None
+    ) -> None:
+        """Commit a change of the database, and let the readers of this process see it at once."""
+        database = self.database
+        if self._path is None:
+            with self._lock.writing():
+                with database.transaction(), database.translated():
+                    change()
+                self._loaded.apply(removed, added or {}, database.state())
+            return
+        database.begin("IMMEDIATE")
+        try:
+            with database.translated():
+                change()
+                database.count_commit()
+                state = database.state()
+            with self._lock.writing():
+                database.commit()
+                self._loaded.apply(removed, added or {}, state)
+        except BaseException:
+            self._roll_back()
+            raise
+
+    def _roll_back(self) -> None:
+        try:
+            self.database.rollback()
+        except StorageError:
+            self.database.close()
+            self.is_broken = True
+
+    def _with_picture(self, row: Row, image: Image | None) -> Row:
+        if image is None:
+            return row
+        sha256, place = self._pictures.keep(image)
+        return replace(row, image=sha256, image_path=place)
+
+    def _write_segments(self, rows: Rows) -> list[Segment]:
+        return [] if self._folder is None else write_segments(self._folder, rows)
+
+    def _discard(self, segments: Sequence[Segment]) -> None:
+        """Remove segments of a commit that failed; what cannot be told now is swept later."""
+        if self._folder is None or not segments:
+            return
+        try:
+            counted = self.database.segment_names()
+        except StorageError:
+            return
+        for segment in segments:
+            if segment.name not in counted:
+                files.remove(self._folder / segment.name)
+
+    # -- upkeep -----------------------------------------------------------------------------
+
+    def _keep_up(self, removed: int) -> None:
+        """Merge small segments, rewrite hollow ones, drop garbage: after a commit, never against it."""
+        if self._path is None:
+            return
+        self._removed_since_look += removed
+        try:
+            segments = self.database.segments(self.database.state().generation)
+            stale = list(tail_to_merge(segments))
+            if self._removed_since_look * 10 > sum(s.rows for s in segments):
+                self._removed_since_look = 0
+                for segment in hollow_segments(segments, self._live_rows):
+                    if segment not in stale:
+                        self._rewrite([segment])
+            if stale:
+                self._rewrite(stale)
+            self._drop_garbage(time.time() - GARBAGE_SECONDS)
+        except StorageError as error:
+            _log.warning("The index works, but could not be tidied up: %s", error)
+
+    def _live_rows(self, segment: Segment) -> int:
+        return sum(
+            index.count_between(segment.first, segment.last)
+            for index in self._loaded.indexes.values()
+        )
+
+    def _rewrite(self, segments: Sequence[Segment]) -> None:
+        """Let new segments, with the rows that count, stand for neighbouring ones."""
+        if self._folder is None or not segments:
+            return
+        new = self._write_segments(self._loaded.rows(segments[0].first, segments[-1].last))
+
+        def change() -> None:
+            self.database.drop_segments([segment.name for segment in segments])
+            for segment in new:
+                self.database.add_segment(segment)
+
+        try:
+            self.commit(change)
+        except BaseException:
+            self._discard(new)
+            raise
+        kept = {segment.name for segment in new}
+        for segment in segments:
+            if segment.name not in kept:
+                files.remove(self._folder / segment.name)
+
+    def _drop_garbage(self, before: float) -> None:
+        """Remove the pictures that nothing has referred to since a time."""
+        places = self.database.garbage(before)
+        for place in places:
+            self._pictures.remove(place)
+        if places:
+            self.commit(lambda: self.database.forget_garbage(places))
+
+
+def sweep(path: Path, database: Database, pictures: Pictures | None) -> None:
+    """Remove the files of an index that no commit refers to: left-overs of writers that were killed.
+
+    Args:
+        path: The folder.
+        database: Says what counts.
+        pictures: None leaves the pictures alone, of which there may be many.
+    """
+    counted = database.segment_names()
+    for file in sorted((path / SEGMENTS).glob("*")):
+        if file.name not in counted:
+            files.remove(file)
+    for file in sorted(path.glob(f"{files.TEMPORARY_PREFIX}*")):
+        files.remove(file)
+    if pictures is not None:
+        pictures.sweep(database.picture_places())
+
+
+def _check_expected(
+    database: Database,
+    documents: Sequence[Row],
+    replaced: Sequence[int],
+    updated: Mapping[int, Row],
+) -> None:
+    """Refuse a change that was prepared on a state which is no more."""
+    known = database.keys_of([*(row.id for row in documents), *(r.id for r in updated.values())])
+    if set(known.values()) != {*replaced, *updated}:
+        raise Conflict
