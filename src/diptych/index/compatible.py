@@ -63,7 +63,8 @@ def check_spaces(stored: Mapping[str, Space], models: Models, path: Path | None)
         raise EncoderMismatch(
             f"The index {str(path)!r} was built {was} as its {_ROLE[name]}, and is opened with "
             f"{_named(space)}. Vectors of two models cannot be compared. Open it with the model that it "
-            "was built with, or add the documents to an index at a new path with this one."
+            "was built with, or give its documents the vectors of this one: diptych.maintenance.reembed, "
+            "or on the command line: diptych reembed."
         )
 
 

@@ -19,6 +19,7 @@ from diptych.filters import Filter
 from diptych.index.add import Given, batches, store_batch
 from diptych.index.compatible import check_can_add, check_encoders, check_spaces, spaces_of
 from diptych.index.embed import Models
+from diptych.index.probe import check_probes, with_probes
 from diptych.index.snapshot import Snapshot
 from diptych.index.views import IndexInfo, VectorView
 from diptych.protocols import Aligner, FusionModel, ImageEncoder, TextEncoder
@@ -87,6 +88,7 @@ class MultimodalIndex:
         self._settings = dict(settings or {})
         self._storage = LocalStorage(self.path, images, lock_timeout=lock_timeout)
         self._compared: Mapping[str, Space] = {}
+        self._probed: Mapping[str, Space] = {}
         try:
             self._compare(self._storage.spaces)
         except EncoderMismatch:
@@ -274,7 +276,7 @@ class MultimodalIndex:
         """See one state of the index throughout; changes by other threads wait."""
         with self._storage.reading() as state:
             self._compare(state.spaces)
-            yield Snapshot(state, self._models)
+            yield Snapshot(state, self._models, lambda: self._probe(state.spaces))
 
     def __len__(self) -> int:
         with self.snapshot() as snapshot:
@@ -318,6 +320,12 @@ class MultimodalIndex:
             check_spaces(spaces, self._models, self.path)
             self._compared = spaces
 
+    def _probe(self, spaces: Mapping[str, Space]) -> None:
+        """Compare what the models make of known inputs, before the first time that they are used."""
+        if spaces is not self._probed:
+            check_probes(spaces, self._models, self.path)
+            self._probed = spaces
+
     def _store(
         self,
         documents: Iterable[Document],
@@ -331,8 +339,13 @@ class MultimodalIndex:
         for batch in batches(documents, batch_size, show_progress=show_progress):
             check_can_add(self._storage.spaces, self._models, batch)
             if self._storage.is_new:
-                self._storage.create(self._spaces(), self._settings)
+                spaces = self._spaces()
+                if self.path is not None:
+                    spaces = with_probes(spaces, self._models)
+                self._storage.create(spaces, self._settings)
+                self._probed = self._storage.spaces
             self._compare(self._storage.spaces)
+            self._probe(self._storage.spaces)
             report += store_batch(self._storage, self._models, batch, given, replace=replace)
         return report
 

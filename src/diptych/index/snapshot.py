@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,9 +60,12 @@ def lists_of(modalities: Sequence[str]) -> tuple[ListName, ...]:
 class Snapshot:
     """Reads one state of a store. Made by ``MultimodalIndex.snapshot``, and valid inside it."""
 
-    def __init__(self, state: State, models: Models) -> None:
+    def __init__(
+        self, state: State, models: Models, before_encoding: Callable[[], None] | None = None
+    ) -> None:
         self._state = state
         self._models = models
+        self._before_encoding = before_encoding
 
     def rank(
         self,
@@ -79,6 +82,8 @@ class Snapshot:
         depth = at_least_one("k", depth)
         names = lists_of(modalities)
         given = self._given(vectors)
+        if not given and self._before_encoding is not None:
+            self._before_encoding()
         found = embed_queries(self._models, queries, given)
         expressions = [match_expression(q.text) if q.text else None for q in queries]
         ranked = [

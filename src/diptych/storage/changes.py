@@ -97,19 +97,41 @@ class WritableDatabase(Database):
 
     def declare(self, spaces: Mapping[str, Space], settings: Mapping[str, str]) -> None:
         """Record which models the vectors come from."""
-        self.many(
-            "INSERT OR REPLACE INTO space SELECT generation, ?, ?, ?, ? FROM state",
-            ((name, s.dim, s.name, s.fingerprint) for name, s in spaces.items()),
-        )
+        self._declare(self.state().generation, spaces)
         self.many("INSERT OR REPLACE INTO setting VALUES (?, ?)", settings.items())
 
-    def add_segment(self, segment: Segment) -> None:
-        """Make a segment count."""
+    def _declare(self, generation: int, spaces: Mapping[str, Space]) -> None:
+        self.many(
+            "INSERT OR REPLACE INTO space VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                (generation, name, s.dim, s.name, s.fingerprint, s.probe)
+                for name, s in spaces.items()
+            ),
+        )
+
+    def add_segment(self, segment: Segment, generation: int | None = None) -> None:
+        """Make a segment count, in the generation that counts or in the one that is being made."""
         self.execute(
             "INSERT INTO segment (generation, name, size, first, last, rows)"
-            " SELECT generation, ?, ?, ?, ?, ? FROM state",
-            astuple(segment),
+            " SELECT coalesce(?, generation), ?, ?, ?, ?, ? FROM state",
+            [generation, *astuple(segment)],
         )
+
+    def begin_generation(self, spaces: Mapping[str, Space]) -> None:
+        """Begin another generation, in which nothing is yet, and give up one that was begun before."""
+        generation = max(self.state().generation, self.pending_generation()[0]) + 1
+        self._drop_other_generations()
+        self._declare(generation, spaces)
+
+    def end_generation(self, settings: Mapping[str, str]) -> None:
+        """Let the generation that was begun count, and the other one no more."""
+        self.execute("UPDATE state SET generation = ?", [self.pending_generation()[0]])
+        self._drop_other_generations()
+        self.many("INSERT OR REPLACE INTO setting VALUES (?, ?)", settings.items())
+
+    def _drop_other_generations(self) -> None:
+        for table in ("space", "segment"):
+            self.execute(f"DELETE FROM {table} WHERE generation <> (SELECT generation FROM state)")
 
     def drop_segments(self, names: Iterable[str]) -> None:
         """Let segments count no more."""
@@ -117,12 +139,11 @@ class WritableDatabase(Database):
 
     def start_generation(self) -> None:
         """Take spaces and segments into a new generation, so that every reader loads them anew."""
+        generation = max(self.state().generation, self.pending_generation()[0]) + 1
+        self._drop_other_generations()
         for table in ("space", "segment"):
-            self.execute(
-                f"UPDATE {table} SET generation = generation + 1"
-                " WHERE generation = (SELECT generation FROM state)"
-            )
-        self.execute("UPDATE state SET generation = generation + 1, commits = commits + 1")
+            self.execute(f"UPDATE {table} SET generation = ?", [generation])
+        self.execute("UPDATE state SET generation = ?, commits = commits + 1", [generation])
 
     def rebuild_derived(self) -> None:
         """Make filter values and words anew from the documents."""
@@ -146,7 +167,7 @@ class WritableDatabase(Database):
         last_key: int,
     ) -> None:
         """Fill the small tables of an empty database."""
-        self.many("INSERT OR REPLACE INTO space VALUES (1, ?, ?, ?, ?)", spaces)
+        self.many("INSERT OR REPLACE INTO space VALUES (1, ?, ?, ?, ?, ?)", spaces)
         self.many("INSERT OR REPLACE INTO setting VALUES (?, ?)", settings)
         for segment in segments:
             self.add_segment(segment)

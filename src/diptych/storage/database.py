@@ -45,7 +45,8 @@ class Database(Connection):
     def spaces(self, generation: int) -> dict[str, Space]:
         """Return which model each list was made with."""
         rows = self.all(
-            "SELECT list, dim, name, fingerprint FROM space WHERE generation = ?", [generation]
+            "SELECT list, dim, name, fingerprint, probe FROM space WHERE generation = ?",
+            [generation],
         )
         return {name: Space(*rest) for name, *rest in rows}
 
@@ -60,6 +61,15 @@ class Database(Connection):
             [generation],
         )
         return [Segment(*row) for row in rows]
+
+    def pending_generation(self) -> tuple[int, int]:
+        """Return the generation that is being made and the last key in it, or 0 and 0."""
+        row = self.one(
+            "SELECT max(generation), (SELECT coalesce(max(last), 0) FROM segment"
+            " WHERE generation > (SELECT generation FROM state)) FROM space"
+            " WHERE generation > (SELECT generation FROM state)"
+        )
+        return int(row[0] or 0), int(row[1])
 
     def segment_names(self) -> set[str]:
         """Return the names of all segments that something refers to."""
@@ -151,6 +161,10 @@ class Database(Connection):
             " UNION SELECT place FROM garbage"
         )
         return {place for (place,) in rows}
+
+    def garbage_places(self) -> list[str]:
+        """Return where the pictures lie that no document refers to any more."""
+        return [place for (place,) in self.all("SELECT place FROM garbage")]
 
     def picture_hashes(self) -> set[str]:
         """Return the content hashes of the pictures that documents have."""

@@ -180,6 +180,12 @@ class LocalStorage:
         with self._writing() as writer:
             writer.compact()
 
+    @contextmanager
+    def reembedding(self) -> Iterator[Writer]:
+        """Be the writer for a while, to give the documents the vectors of other models."""
+        with self._writing() as writer:
+            yield writer
+
     def bytes_on_disk(self) -> int:
         """Return the size of all files of the store; 0 in memory."""
         if self.path is None or not self.path.is_dir():

@@ -108,7 +108,10 @@ def _repair(folder: Path) -> list[str]:
     if any(problem.part == "database" for problem in problems):
         done.append(salvage(folder / DATABASE, folder))
         problems, _ = _look(folder, deep=True)
-    with _connected(folder), _closing(WritableDatabase(folder / DATABASE, "write")) as database:
+    with (
+        CONNECTED.inside(folder),
+        _closing(WritableDatabase(folder / DATABASE, "write")) as database,
+    ):
         return done + mend(database, folder, Pictures(folder, "copy"), problems)
 
 
@@ -136,16 +139,6 @@ def _look(folder: Path, *, deep: bool) -> tuple[list[Problem], tuple[int, int, i
         raise
     except StorageError as error:
         return [*problems, Problem("database", str(path), str(error.__cause__ or error))], (0, 0, 0)
-    finally:
-        CONNECTED.leave(folder)
-
-
-@contextmanager
-def _connected(folder: Path) -> Iterator[None]:
-    with CONNECTED.entering(folder):
-        pass
-    try:
-        yield
     finally:
         CONNECTED.leave(folder)
 

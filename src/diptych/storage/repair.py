@@ -79,17 +79,23 @@ def salvage(path: Path, folder: Path) -> str:
     fresh = path.with_name("store.salvaged")
     for left in (fresh, fresh.with_name(f"{fresh.name}-journal")):
         files.remove(left)
-    segments = scan_segments(folder / "segments")
     damaged = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)
     damaged.text_factory = lambda raw: raw.decode(errors="replace")
     database = WritableDatabase(fresh, "create")
     try:
-        spaces = _try(damaged, "SELECT list, dim, name, fingerprint FROM space ORDER BY generation")
+        (generation,) = next(iter(_try(damaged, "SELECT generation FROM state")), (0,))
+        spaces = _try(
+            damaged,
+            "SELECT list, dim, name, fingerprint, probe FROM space WHERE generation = ?",
+            [generation],
+        )
         if not spaces:
             raise CorruptionError(
                 f"The database {str(path)!r} is damaged, and not even which models the vectors come "
                 "from can be read. Restore the folder from a backup, or index the documents again."
             )
+        named = _try(damaged, "SELECT name FROM segment WHERE generation = ?", [generation])
+        segments = scan_segments(folder / "segments", {str(name) for (name,) in named})
         last = max([s.last for s in segments], default=0)
         for (key,) in _try(damaged, "SELECT seq FROM sqlite_sequence WHERE name = 'documents'"):
             last = max(last, min(int(key), 2 * last + 100_000))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import xxhash
 
@@ -17,6 +17,8 @@ class Space:
     dim: int
     name: str
     fingerprint: str
+    probe: bytes | None = field(default=None, compare=False, repr=False)
+    """What the model makes of a known input, float32; None when it was never asked."""
 
 
 @dataclass(frozen=True, slots=True)

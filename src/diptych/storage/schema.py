@@ -27,6 +27,7 @@ CREATE TABLE space (
     dim INTEGER NOT NULL,
     name TEXT NOT NULL,             -- the space of the encoder
     fingerprint TEXT NOT NULL,      -- of the model, its weights and its preprocessing
+    probe BLOB,                     -- what it made of a known input, float32
     PRIMARY KEY (generation, list)
 );
 CREATE TABLE documents (

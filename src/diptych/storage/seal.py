@@ -53,6 +53,16 @@ class Connected:
             self.leave(folder)
             yield not self._stores[_real(folder)]
 
+    @contextmanager
+    def inside(self, folder: Path) -> Iterator[None]:
+        """Count a connection for the length of the block."""
+        with self.entering(folder):
+            pass
+        try:
+            yield
+        finally:
+            self.leave(folder)
+
     def leave(self, folder: Path) -> None:
         """Stop counting a store."""
         with self._lock:

@@ -108,14 +108,20 @@ def read_segment(
     return rows
 
 
-def scan_segments(folder: Path) -> list[Segment]:
-    """Return the whole segments of a folder whose database is lost, in the order of their keys.
+def scan_segments(folder: Path, names: set[str]) -> list[Segment]:
+    """Return the whole segments of a folder whose database is damaged, in the order of their keys.
 
     Of segments whose keys overlap, as a killed writer may leave them, the largest one counts.
+
+    Args:
+        folder: Where segments lie.
+        names: Which ones count; all of them when that is not known any more.
     """
     found = []
     for path in sorted(folder.glob("*.safetensors")):
         data = path.read_bytes()
+        if names and path.name not in names:
+            continue
         if f"{xxhash.xxh3_128_hexdigest(data)}.safetensors" != path.name:
             continue
         keys = [tensor for name, tensor in load(data).items() if name.endswith(".keys")]

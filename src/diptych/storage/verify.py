@@ -88,7 +88,7 @@ def find_problems(
     yield from _segment_problems(database, folder, segments, found)
     yield from _vector_problems(database, found)
     yield from _picture_problems(database, pictures, deep=deep)
-    yield from _strays(database, folder, segments)
+    yield from _strays(database, folder)
 
 
 def _database_problems(database: Database, *, deep: bool) -> Iterator[Problem]:
@@ -199,8 +199,8 @@ def _picture_problems(database: Database, pictures: Pictures, *, deep: bool) -> 
             yield Problem("picture", row.id, str(error), key)
 
 
-def _strays(database: Database, folder: Path, segments: list[Segment]) -> Iterator[Problem]:
-    counted = {f"segments/{segment.name}" for segment in segments} | database.picture_places()
+def _strays(database: Database, folder: Path) -> Iterator[Problem]:
+    counted = {f"segments/{name}" for name in database.segment_names()} | database.picture_places()
     for pattern in ("segments/*", "assets/*/*", f"{TEMPORARY_PREFIX}*"):
         for path in sorted(folder.glob(pattern)):
             if path.relative_to(folder).as_posix() not in counted:

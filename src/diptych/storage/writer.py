@@ -149,10 +149,51 @@ class Writer:
         else:
             sweep(self._path, database, self._pictures)
 
+    def begin_generation(self, spaces: Mapping[str, Space]) -> int:
+        """Begin or go on with the vectors of other models, and return the last key that has them."""
+        generation, last = self.database.pending_generation()
+        if generation and self.database.spaces(generation) == spaces:
+            return last
+        self.commit(lambda: self.database.begin_generation(spaces))
+        return 0
+
+    def add_to_generation(self, rows: Rows) -> None:
+        """Store vectors of the generation that was begun."""
+        segments = self._write_segments(rows)
+        generation, _ = self.database.pending_generation()
+
+        def change() -> None:
+            for segment in segments:
+                self.database.add_segment(segment, generation)
+
+        try:
+            self.commit(change)
+        except BaseException:
+            self._discard(segments)
+            raise
+
+    def end_generation(self, settings: Mapping[str, str]) -> None:
+        """Let the generation that was begun count instead of the other one, in one commit."""
+        self.commit(lambda: self.database.end_generation(settings), reload=True)
+        if self._path is not None:
+            sweep(self._path, self.database, None)
+
     def commit(
-        self, change: Callable[[], None], removed: Keys = _NONE, added: Rows | None = None
+        self,
+        change: Callable[[], None],
+        removed: Keys = _NONE,
+        added: Rows | None = None,
+        *,
+        reload: bool = False,
     ) -> None:
-        """Commit a change of the database, and let the readers of this process see it at once."""
+        """Commit a change of the database, and let the readers of this process see it at once.
+
+        Args:
+            change: Changes the database, inside a transaction.
+            removed: The keys that go.
+            added: The vectors that come.
+            reload: Load all vectors anew instead.
+        """
         database = self.database
         if self._path is None:
             with self._lock.writing():
@@ -168,7 +209,10 @@ class Writer:
                 state = database.state()
             with self._lock.writing():
                 database.commit()
-                self._loaded.apply(removed, added or {}, state)
+                if reload:
+                    self._loaded.follow(database, self._folder)
+                else:
+                    self._loaded.apply(removed, added or {}, state)
         except BaseException:
             self._roll_back()
             raise

@@ -1,0 +1,128 @@
+"""Looking after the folder of an index: check and mend it, copy it, give it other models.
+
+::
+
+    verify(path)                  is everything as it was stored?
+    verify(path, repair=True)     mend what can be mended
+    backup(path, to)              a copy of one state, also while others write
+    reembed(path, text, image)    the vectors of other models, for the documents that are there
+
+All of it can be done on the command line too.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from diptych.align.fusion_model import ConcatFusion
+from diptych.index.compatible import check_encoders, spaces_of
+from diptych.index.embed import Models
+from diptych.index.probe import with_probes
+from diptych.index.reembed import ReembedReport, reembed_folder
+from diptych.protocols import FusionModel, ImageEncoder, TextEncoder
+from diptych.storage.backup import BackupReport, backup_folder
+from diptych.storage.maintenance import VerifyReport, verify_folder
+from diptych.storage.verify import Problem
+
+__all__ = [
+    "BackupReport",
+    "Problem",
+    "ReembedReport",
+    "VerifyReport",
+    "backup",
+    "reembed",
+    "verify",
+]
+
+StrPath = str | os.PathLike[str]
+
+
+def verify(
+    path: StrPath, *, deep: bool = False, repair: bool = False, lock_timeout: float = 0.5
+) -> VerifyReport:
+    """Compare everything in an index with what it should be, and mend it when asked to.
+
+    Checking changes nothing and can be done while others write. A repair throws nothing away: what is
+    damaged is moved to the folder ``quarantine`` of the index. Documents whose vectors are lost stay,
+    are found by their words, and get new ones from :func:`reembed` or by adding them again.
+
+    Args:
+        path: The folder of the index.
+        deep: Compare every word, filter value and picture too, instead of whether they are there.
+        repair: Mend what can be mended. Implies ``deep``.
+        lock_timeout: How many seconds a repair waits for another writer.
+
+    Raises:
+        FormatError: There is no index, or one of a newer version.
+        CorruptionError: The index can only be restored from a backup.
+        LockedError: Another process or object is writing, and a repair was asked for.
+    """
+    return verify_folder(Path(path), deep=deep, repair=repair, lock_timeout=lock_timeout)
+
+
+def backup(path: StrPath, to: StrPath) -> BackupReport:
+    """Copy an index to a new folder: one committed state, also while others write to it.
+
+    Pictures that were left where they are (``images="reference"``) are not copied.
+
+    Args:
+        path: The folder of the index.
+        to: Where the copy goes. Nothing, or an empty folder, may be there.
+
+    Raises:
+        FormatError: There is no index, or something is at ``to`` already.
+        CorruptionError: The index is damaged; the copy is not kept.
+        StorageError: The disk failed or is full.
+    """
+    return backup_folder(Path(path), Path(to))
+
+
+def reembed(
+    path: StrPath,
+    text_encoder: TextEncoder | None = None,
+    image_encoder: ImageEncoder | None = None,
+    *,
+    fusion_model: FusionModel | None = None,
+    batch_size: int = 64,
+    show_progress: bool = False,
+    settings: Mapping[str, str] | None = None,
+    lock_timeout: float = 0.5,
+) -> ReembedReport:
+    """Give the documents of an index the vectors of other models, or those that they have lost.
+
+    The old vectors count until all new ones are there; then these count, in one commit. Readers go on
+    meanwhile. An interrupted call can be repeated and goes on where it was. The vectors of a model that
+    stays the same are kept.
+
+    Args:
+        path: The folder of the index.
+        text_encoder: The text encoder from now on.
+        image_encoder: The image encoder from now on.
+        fusion_model: As for ``MultimodalIndex``.
+        batch_size: How many documents are encoded and stored together.
+        show_progress: Show a progress bar on standard error.
+        settings: Words to keep with the index, such as the names of its models.
+        lock_timeout: How many seconds to wait for another writer.
+
+    Raises:
+        FormatError: There is no index.
+        InvalidArgument: No encoder is given, or something that is none.
+        VectorError: An encoder returned vectors that cannot be stored.
+        LockedError: Another process or object is writing to the folder.
+    """
+    check_encoders(text_encoder, image_encoder)
+    fusion = fusion_model or ConcatFusion(
+        text_encoder.dim if text_encoder else 0, image_encoder.dim if image_encoder else 0
+    )
+    models = Models(text_encoder, image_encoder, fusion, None)
+    return reembed_folder(
+        Path(path),
+        models,
+        with_probes(spaces_of(models), models),
+        batch_size=batch_size,
+        show_progress=show_progress,
+        settings=settings or {},
+        lock_timeout=lock_timeout,
+    )
