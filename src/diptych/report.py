@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["AddReport", "Failure"]
+__all__ = ["AddReport", "Failure", "SyncReport"]
 
 _SHOWN = 5
 """How many failures the one line of a report names."""
@@ -70,3 +70,22 @@ class AddReport:
             ending = f" and {more:,} more" if more > 0 else ""
             parts.append(f"{len(self.failed):,} failed: {named}{ending}")
         return " · ".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class SyncReport:
+    """What became of the documents of a folder.
+
+    Attributes:
+        stored: What was added, replaced, left as it was, and could not be read.
+        removed: The ids of documents that are not in the folder any more.
+        dry_run: Whether nothing was changed, and this is what would be done.
+    """
+
+    stored: AddReport
+    removed: tuple[str, ...]
+    dry_run: bool
+
+    def __str__(self) -> str:
+        head = "Nothing was changed; it would be: " if self.dry_run else ""
+        return f"{head}{len(self.removed):,} removed · {self.stored}"

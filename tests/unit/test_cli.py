@@ -194,3 +194,44 @@ def test_an_id_given_twice_does_not_stop_the_folder(tmp_path, index):
     output = add(tmp_path / "r.jsonl", index)
     assert "2 added · 1 failed" in output
     assert "given before" in " ".join(output.split())
+
+
+def test_sync_shows_what_it_would_do_and_does_it(folder, index):
+    run("add", folder, "--index", index, "--models", "toy", code=2)
+    (folder / "sea.png").unlink()
+    output = run("sync", folder, "--index", index, "--dry-run", code=2)
+    assert "Nothing was changed" in output
+    assert "would be removed: sea.png" in output
+    report = json.loads(run("sync", folder, "--index", index, "--json", code=2))
+    assert report["removed"] == ["sea.png"]
+    assert report["added"] == 0
+
+
+def test_verify_repair_reembed_bring_an_index_back(folder, index):
+    run("add", folder, "--index", index, "--models", "toy", code=2)
+    assert "everything is as it was stored" in " ".join(run("verify", index, "--deep").split())
+    (segment,) = (index / "segments").iterdir()
+    segment.write_bytes(b"rubbish")
+    assert f"diptych verify {index} --repair" in run("search", "pump", "--index", index, code=1)
+    assert json.loads(run("verify", index, "--json", code=1))["whole"] is False
+    assert f"diptych reembed {index}" in " ".join(run("verify", index, "--repair", code=1).split())
+    assert "documents have vectors of toy" in run("reembed", index)
+    assert json.loads(run("verify", index, "--deep", "--json"))["problems"] == []
+    assert "red pump" in run("search", "pump", "--index", index)
+
+
+def test_backup_and_compact_say_how_much(folder, index, tmp_path):
+    run("add", folder, "--index", index, "--models", "toy", code=2)
+    output = " ".join(run("backup", index, tmp_path / "copy").split())
+    assert "copied to" in output
+    assert "checked" in output
+    assert "already" in run("backup", index, tmp_path / "copy", code=1)
+    assert "before" in run("compact", index)
+    assert "red pump" in run("search", "pump", "--index", tmp_path / "copy")
+
+
+def test_reembed_with_other_models_is_remembered(folder, index):
+    run("add", folder, "--index", index, "--models", "toy", code=2)
+    run("reembed", index, "--models", "offline+toy")
+    assert "offline+toy" in run("info", "--index", index)
+    assert "red pump" in run("search", "pump", "--index", index)

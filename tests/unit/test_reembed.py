@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
-from stubs import StubImage, StubJoint, StubText, hashed_rows, png
 
 from diptych import Document, MultimodalIndex
 from diptych.errors import EncoderMismatch, FormatError, InvalidArgument
 from diptych.image import Image
 from diptych.index.probe import picture
 from diptych.maintenance import reembed, verify
+from stubs import StubImage, StubJoint, StubText, hashed_rows, png
 
 DOCUMENTS = [
     *(Document(f"text {i}", id=f"t{i}", metadata={"i": i}) for i in range(10)),

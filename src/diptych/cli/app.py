@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from diptych import maintenance
 from diptych.cli import show
 from diptych.cli.models import DEFAULT, HELP, MODELS_SETTING, load_models
 from diptych.errors import DiptychError, FormatError, InvalidArgument
@@ -33,6 +35,7 @@ app = typer.Typer(
 out = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
 
+IndexArgument = Annotated[Path, typer.Argument(help="The folder of the index.")]
 IndexPath = Annotated[Path, typer.Option("--index", "-i", help="The folder of the index.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
@@ -114,6 +117,50 @@ def add(
 
 @app.command()
 @reported
+def sync(
+    path: Annotated[Path, typer.Argument(help="The folder or file that was added.")],
+    index: IndexPath = Path("diptych-index"),
+    prefix: Annotated[
+        str, typer.Option(help="What goes before the ids, as when it was added.")
+    ] = "",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Change nothing, and show what would be done.")
+    ] = False,
+    allow_empty: Annotated[
+        bool, typer.Option("--allow-empty", help="Remove everything when nothing is left to read.")
+    ] = False,
+    batch_size: Annotated[int, typer.Option(help="Documents encoded and committed together.")] = 64,
+    json: Json = False,
+) -> None:
+    """Add what is new in a folder, replace what changed, remove what vanished."""
+    with _open(index, None) as opened:
+        report = opened.sync(
+            read(path, prefix=prefix),
+            dry_run=dry_run,
+            allow_empty=allow_empty,
+            batch_size=batch_size,
+            show_progress=not json,
+        )
+    if json:
+        shown = {
+            **show.report_json(report.stored),
+            "removed": list(report.removed),
+            "dry_run": dry_run,
+        }
+        show.print_json(out, shown)
+    else:
+        out.print(str(report).split(" failed")[0] + (" failed" if report.stored.failed else ""))
+        for identity in report.removed[:20]:
+            out.print(f"  {'would be ' if dry_run else ''}removed: {_plain(identity)}")
+        if len(report.removed) > 20:
+            out.print(f"  … and {len(report.removed) - 20:,} more")
+        _print_failures(report.stored)
+    if report.stored.failed:
+        raise typer.Exit(2)
+
+
+@app.command()
+@reported
 def search(
     text: Annotated[str | None, typer.Argument(help="The question.")] = None,
     image: Annotated[
@@ -164,6 +211,91 @@ def info(index: IndexPath = Path("diptych-index"), json: Json = False) -> None:
 
 @app.command()
 @reported
+def verify(
+    index: IndexArgument,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Compare every word, filter value and picture too.")
+    ] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Mend what can be mended; what is damaged is moved.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Check that an index is as it was stored. Exit code 1 when it is not."""
+    report = maintenance.verify(index, deep=deep, repair=repair)
+    if json:
+        show.print_json(out, show.verify_json(report))
+    else:
+        out.print(show.verify_view(report, index))
+    if not report.is_whole:
+        raise typer.Exit(1)
+
+
+@app.command()
+@reported
+def compact(index: IndexArgument, json: Json = False) -> None:
+    """Give the room of deleted and replaced documents back to the disk."""
+    _exists(index)
+    with MultimodalIndex(path=index) as opened:
+        before = opened.info().bytes
+        opened.compact()
+        after = opened.info().bytes
+    if json:
+        show.print_json(out, {"bytes_before": before, "bytes_after": after})
+    else:
+        out.print(f"{show.megabytes(before)} before, {show.megabytes(after)} after")
+
+
+@app.command()
+@reported
+def backup(
+    index: IndexArgument,
+    to: Annotated[Path, typer.Argument(help="Where the copy goes; nothing may be there.")],
+    json: Json = False,
+) -> None:
+    """Copy an index, one committed state of it, also while others write to it."""
+    report = maintenance.backup(index, to)
+    if json:
+        show.print_json(out, asdict(report))
+    else:
+        out.print(
+            f"{report.documents:,} documents, {report.files:,} files, {show.megabytes(report.bytes)} "
+            f"copied to {_plain(to)}, and checked"
+        )
+
+
+@app.command()
+@reported
+def reembed(
+    index: IndexArgument,
+    models: Annotated[
+        str | None,
+        typer.Option(
+            "--models", "-m", help=f"{HELP} The same as before, to bring lost vectors back."
+        ),
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Documents encoded and committed together.")] = 64,
+    json: Json = False,
+) -> None:
+    """Give the documents of an index the vectors of other models. Can be interrupted and repeated."""
+    chosen = models or _remembered(index)
+    text, image = load_models(chosen)
+    report = maintenance.reembed(
+        index, text, image, batch_size=batch_size, show_progress=not json,
+        settings={MODELS_SETTING: chosen},
+    )  # fmt: skip
+    if json:
+        show.print_json(out, asdict(report))
+    else:
+        resumed = f", {report.resumed:,} of them before the interruption" if report.resumed else ""
+        out.print(f"{report.documents:,} documents have vectors of {_plain(chosen)}{resumed}")
+        _print_failures(AddReport(failed=report.failed))
+    if report.failed:
+        raise typer.Exit(2)
+
+
+@app.command()
+@reported
 def demo(
     folder: Annotated[
         Path, typer.Argument(help="Where to put the material, the index and the page.")
@@ -182,15 +314,9 @@ def _open(
     """Open an index with the models that it remembers, or with those that are asked for."""
     if not create:
         _exists(path)
-    remembered = ""
-    if (path / "store.sqlite3").exists():
-        with MultimodalIndex(path=path) as index:
-            remembered = index.settings.get(MODELS_SETTING, "")
-        if not remembered and models is None:
-            raise InvalidArgument(
-                f"The index {str(path)!r} was not made by this command and does not remember its models. "
-                "Name them with --models."
-            )
+    remembered = (
+        _remembered(path, needed=models is None) if (path / "store.sqlite3").exists() else ""
+    )
     chosen = models or remembered or DEFAULT
     text, image = load_models(chosen)
     return MultimodalIndex(
@@ -200,6 +326,23 @@ def _open(
         images="reference" if reference else "copy",
         settings={MODELS_SETTING: chosen},
     )
+
+
+def _remembered(path: Path, *, needed: bool = True) -> str:
+    """Return the models that an index remembers.
+
+    Raises:
+        InvalidArgument: It remembers none, and they are needed.
+    """
+    _exists(path)
+    with MultimodalIndex(path=path) as index:
+        remembered = index.settings.get(MODELS_SETTING, "")
+    if not remembered and needed:
+        raise InvalidArgument(
+            f"The index {str(path)!r} was not made by this command and does not remember its models. "
+            "Name them with --models."
+        )
+    return remembered
 
 
 def _prefixes(paths: list[Path]) -> list[tuple[Path, str]]:

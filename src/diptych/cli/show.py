@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console, Group
@@ -13,12 +15,23 @@ from rich.table import Table
 from rich.text import Text
 
 from diptych.index import IndexInfo
+from diptych.maintenance import VerifyReport
 from diptych.report import AddReport
 from diptych.types import Document, Evidence, FusedDocument
 
-__all__ = ["info_json", "info_table", "report_json", "result_json", "results_view"]
+__all__ = [
+    "info_json",
+    "info_table",
+    "megabytes",
+    "report_json",
+    "result_json",
+    "results_view",
+    "verify_json",
+    "verify_view",
+]
 
 SNIPPET = 280
+PROBLEMS = 20
 
 
 def results_view(results: Sequence[FusedDocument], *, evidence: bool = True) -> Group:
@@ -147,8 +160,55 @@ def info_table(info: IndexInfo, settings: dict[str, str]) -> Table:
         table.add_row(f"{name}_index", f"{count:,} vectors × {space.dim}  {space.name}")
     for name, value in settings.items():
         table.add_row(name, value)
-    table.add_row("on disk", f"{info.bytes / 1e6:,.1f} MB")
+    table.add_row("on disk", megabytes(info.bytes))
     return table
+
+
+def megabytes(count: int) -> str:
+    """Return a number of bytes for people."""
+    return f"{count / 1e6:,.1f} MB"
+
+
+def verify_view(report: VerifyReport, path: Path) -> Group:
+    """Return what a check found, what a repair did, and what is left to do."""
+    lines = [Text(f"  {line}") for line in report.repaired]
+    if lines:
+        lines.insert(0, Text("Repaired", style="bold"))
+    if report.problems:
+        lines.append(Text("Problems", style="bold red" if not report.is_whole else "bold"))
+    lines.extend(
+        Text(f"  {problem.part:9} {problem.where}: {problem.what}")
+        for problem in report.problems[:PROBLEMS]
+    )
+    if len(report.problems) > PROBLEMS:
+        lines.append(
+            Text(f"  … and {len(report.problems) - PROBLEMS:,} more; --json shows them all")
+        )
+    counted = (
+        f"{report.documents:,} documents, {report.segments:,} vector segments and {report.pictures:,} "
+        f"pictures checked{' in depth' if report.deep else ''} in {report.seconds:.1f} s"
+    )
+    verdict = (
+        "everything is as it was stored"
+        if report.is_whole
+        else "not everything is as it was stored"
+    )
+    lines.append(Text(f"{counted}: {verdict}."))
+    if not report.is_whole and not report.repaired:
+        lines.append(Text(f"To mend what can be mended: diptych verify {path} --repair"))
+    if report.without_vectors:
+        lines.append(
+            Text(
+                f"{report.without_vectors:,} documents lack vectors and are found by their words only. To "
+                f"give them new ones: diptych reembed {path}"
+            )
+        )
+    return Group(*lines)
+
+
+def verify_json(report: VerifyReport) -> dict[str, Any]:
+    """Return :func:`verify_view` as JSON values."""
+    return {"whole": report.is_whole, **asdict(report)}
 
 
 def info_json(info: IndexInfo, settings: dict[str, str]) -> dict[str, Any]:

@@ -65,6 +65,18 @@ def _with_progress(documents: Iterable[Document]) -> Iterable[Document]:
     return bar
 
 
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What is to be done with the documents of one batch, as the store is now."""
+
+    changes: list[_Change]
+    relabelled: dict[int, Row]
+    """Of which only metadata, group or order changed, by key."""
+    moved: dict[int, Row]
+    """Of which only the folder changed that they are read from, by key."""
+    skipped: set[int]
+
+
 def store_batch(
     storage: LocalStorage,
     models: Models,
@@ -72,62 +84,72 @@ def store_batch(
     given: Given,
     *,
     replace: bool,
+    origin: str | None = None,
+    dry_run: bool = False,
 ) -> AddReport:
     """Store what is new or changed of one batch, in one commit.
 
     Documents are encoded before the store is locked. When another thread has stored one of them
     meanwhile, the batch is looked at again.
 
+    Args:
+        storage: Where to.
+        models: The encoders.
+        documents: The batch.
+        given: Vectors that need not be made.
+        replace: Whether a document may take the place of one with the same id.
+        origin: What the documents were read from.
+        dry_run: Only say what would be done.
+
     Raises:
         DocumentError: Two documents share an id, or ``replace`` is not allowed and one changed.
         VectorError: An encoder gave vectors that cannot be stored.
     """
-    rows, failed = _rows(documents)
+    rows, failed = _rows(documents, origin)
+    twice = len(documents) - len(rows) - len(failed)
     while True:
-        try:
-            report = _store(storage, models, rows, given, replace=replace)
-        except Conflict:
-            continue
-        twice = len(documents) - len(rows) - len(failed)
-        return report + AddReport(skipped=twice, failed=tuple(failed))
+        plan = _plan(storage, rows, replace=replace)
+        written: list[_Change] = plan.changes
+        unread: list[Failure] = []
+        if not dry_run:
+            try:
+                updated = {**plan.relabelled, **plan.moved}
+                written, unread = _write(storage, models, plan.changes, updated, given)
+            except Conflict:
+                continue
+        added = sum(1 for change in written if not change.replaced)
+        return AddReport(
+            added=added,
+            updated=len(written) - added + len(plan.relabelled),
+            skipped=len(plan.skipped) + twice,
+            failed=(*failed, *unread),
+        )
 
 
-def _store(
-    storage: LocalStorage,
-    models: Models,
-    rows: Mapping[str, tuple[Document, Row]],
-    given: Given,
-    *,
-    replace: bool,
-) -> AddReport:
+def _plan(
+    storage: LocalStorage, rows: Mapping[str, tuple[Document, Row]], *, replace: bool
+) -> _Plan:
     keys, stored, incomplete = _stored(storage, list(rows))
-    relabelled: dict[int, Row] = {}
-    changes: list[_Change] = []
-    skipped = 0
+    plan = _Plan([], {}, {}, set())
     for document, row in rows.values():
         key = keys.get(row.id, 0)
         before = stored.get(key)
         if before is None:
-            changes.append(_Change(document, row, 0))
+            plan.changes.append(_Change(document, row, 0))
         elif _same(before, row) and key not in incomplete:
-            skipped += 1
+            plan.skipped.add(key)
+            if row.origin not in (None, before.origin):
+                plan.moved[key] = row
         elif not replace and not _same(before, row):
             raise DocumentError(
                 f"Document {row.id!r} is stored already with other content. Use upsert to replace it, "
                 "or give the new one another id. Nothing of this batch was stored."
             )
         elif before.content == row.content and key not in incomplete:
-            relabelled[key] = row
+            plan.relabelled[key] = row
         else:
-            changes.append(_Change(document, row, key))
-    written, unread = _write(storage, models, changes, relabelled, given)
-    added = sum(1 for change in written if not change.replaced)
-    return AddReport(
-        added=added,
-        updated=len(written) - added + len(relabelled),
-        skipped=skipped,
-        failed=tuple(unread),
-    )
+            plan.changes.append(_Change(document, row, key))
+    return plan
 
 
 def _stored(
@@ -151,7 +173,9 @@ def _stored(
         return keys, rows, incomplete
 
 
-def _rows(documents: Sequence[Document]) -> tuple[dict[str, tuple[Document, Row]], list[Failure]]:
+def _rows(
+    documents: Sequence[Document], origin: str | None
+) -> tuple[dict[str, tuple[Document, Row]], list[Failure]]:
     """Return the rows of a batch by id, and the documents whose picture cannot be read.
 
     A document that is given twice counts once.
@@ -162,7 +186,7 @@ def _rows(documents: Sequence[Document]) -> tuple[dict[str, tuple[Document, Row]
         try:
             if document.image is not None:
                 _ = document.image.header
-            row = _row(document)
+            row = _row(document, origin)
         except MediaError as error:
             failed.append(Failure(document.id, document.source, str(error)))
             continue
@@ -178,13 +202,13 @@ def _rows(documents: Sequence[Document]) -> tuple[dict[str, tuple[Document, Row]
 def _write(
     storage: LocalStorage,
     models: Models,
-    changes: Sequence[_Change],
+    changes: list[_Change],
     relabelled: Mapping[int, Row],
     given: Given,
-) -> tuple[Sequence[_Change], list[Failure]]:
+) -> tuple[list[_Change], list[Failure]]:
     """Encode and store; when a picture cannot be decoded, report it and store the others."""
     if not changes and not relabelled:
-        return (), []
+        return [], []
     documents = [change.document for change in changes]
     try:
         vectors = embed_documents(models, documents, given) if documents else {}
@@ -208,7 +232,7 @@ def _write(
     return changes, []
 
 
-def _row(document: Document) -> Row:
+def _row(document: Document, origin: str | None) -> Row:
     image = document.image
     text = document.text if document.has_text else None
     sha256 = image.sha256 if image else None
@@ -223,6 +247,7 @@ def _row(document: Document) -> Row:
         group=document.group,
         order=document.order,
         content=hashlib.sha256(content.encode()).hexdigest(),
+        origin=origin,
     )
 
 

@@ -22,8 +22,9 @@ from diptych.index.embed import Models
 from diptych.index.probe import check_probes, with_probes
 from diptych.index.snapshot import Snapshot
 from diptych.index.views import IndexInfo, VectorView
+from diptych.ingest import Reading
 from diptych.protocols import Aligner, FusionModel, ImageEncoder, TextEncoder
-from diptych.report import AddReport
+from diptych.report import AddReport, SyncReport
 from diptych.storage import LocalStorage, PicturePolicy, Space
 from diptych.types import Document, Hit, ListName, Query
 
@@ -147,6 +148,46 @@ class MultimodalIndex:
         """
         given = {"text": text_vectors or {}, "image": image_vectors or {}}
         return self._store(documents, batch_size, show_progress, given, replace=True)
+
+    def sync(
+        self,
+        reading: Reading,
+        *,
+        dry_run: bool = False,
+        allow_empty: bool = False,
+        batch_size: int = 64,
+        show_progress: bool = False,
+    ) -> SyncReport:
+        """Make the documents of a folder what is in it now: add, replace, and remove what vanished.
+
+        Only documents that were read from the same folder under the same prefix are removed, and
+        none of a file that is still there and could not be read. An interrupted call can be repeated;
+        what was stored is not encoded again.
+
+        Args:
+            reading: What ``diptych.read`` returned for the folder or file.
+            dry_run: Change nothing, and say what would be done.
+            allow_empty: Remove everything when nothing is left in the folder; a folder that is not
+                mounted looks like an empty one.
+            batch_size: How many are encoded and committed together.
+            show_progress: Show a progress bar on standard error.
+
+        Raises:
+            InvalidArgument: Nothing was read, and something is stored.
+            LockedError: Another process or object is writing to the folder.
+        """
+        report = self._store(reading, batch_size, show_progress, {}, replace=True, dry_run=dry_run)
+        report += AddReport(failed=tuple(reading.failed))
+        removed = self._vanished(reading, report)
+        if removed and not reading.ids and not report.failed and not allow_empty:
+            raise InvalidArgument(
+                f"Nothing was read from {reading.origin.splitlines()[0]!r}, and {len(removed):,} documents "
+                "from there are stored. Is the folder there, and mounted? To remove them all, pass "
+                "allow_empty=True (--allow-empty)."
+            )
+        if removed and not dry_run:
+            self.delete(removed)
+        return SyncReport(report, tuple(removed), dry_run)
 
     def delete(self, ids: Iterable[str] | None = None, *, where: Filter | None = None) -> int:
         """Remove documents by id, by filter, or those that satisfy both, and return how many.
@@ -334,20 +375,37 @@ class MultimodalIndex:
         given: Given,
         *,
         replace: bool,
+        dry_run: bool = False,
     ) -> AddReport:
         report = AddReport()
+        origin = documents.origin if isinstance(documents, Reading) else None
         for batch in batches(documents, batch_size, show_progress=show_progress):
             check_can_add(self._storage.spaces, self._models, batch)
-            if self._storage.is_new:
+            if self._storage.is_new and not dry_run:
                 spaces = self._spaces()
                 if self.path is not None:
                     spaces = with_probes(spaces, self._models)
                 self._storage.create(spaces, self._settings)
                 self._probed = self._storage.spaces
             self._compare(self._storage.spaces)
-            self._probe(self._storage.spaces)
-            report += store_batch(self._storage, self._models, batch, given, replace=replace)
+            if not dry_run:
+                self._probe(self._storage.spaces)
+            report += store_batch(
+                self._storage, self._models, batch, given,
+                replace=replace, origin=origin, dry_run=dry_run,
+            )  # fmt: skip
         return report
+
+    def _vanished(self, reading: Reading, report: AddReport) -> list[str]:
+        """Return the ids of what was read from the same place before, and is not there any more."""
+        with self._storage.reading() as state:
+            if state.database is None:
+                return []
+            stored = state.database.ids_from(reading.origin)
+            gone = {i: key for i, key in stored.items() if i not in reading.ids}
+            documents = Snapshot(state, self._models).documents(sorted(gone.values()))
+        unread = {name for failure in report.failed for name in (failure.id, failure.source)}
+        return [d.id for d in documents if not {d.id, d.source} & unread]
 
     def _delete(self, ids: Iterable[str] | None, where: Filter | None) -> int:
         with self.snapshot() as snapshot:

@@ -75,8 +75,9 @@ def read(
         root = Path(os.path.realpath(os.fsdecode(path)))
     except (TypeError, ValueError) as error:
         raise InvalidArgument(f"{path!r} is no path: {error}.") from error
+    origin = f"{root}\n{prefix}" if prefix else str(root)
     if root.is_dir():
-        return Reading(Folder(root), walk(root), prefix, max_chars, on_failure)
+        return Reading(Folder(root), walk(root), prefix, max_chars, on_failure, origin=origin)
     if not root.is_file():
         what = "is a pipe, socket or device" if root.exists() else "does not exist"
         raise InvalidArgument(f"{os.fsdecode(path)!r} {what}; expected a file or a folder to read.")
@@ -85,13 +86,23 @@ def read(
             f"No reader takes the file {root.name!r} by itself; expected a page (.md, .html), a "
             "text (.txt), records (.jsonl) or a picture. Captions are read with their folder."
         )
-    return Reading(Folder(root.parent), _alone(root), prefix, max_chars, on_failure, is_alone=True)
+    return Reading(
+        Folder(root.parent),
+        _alone(root),
+        prefix,
+        max_chars,
+        on_failure,
+        is_alone=True,
+        origin=origin,
+    )
 
 
 class Reading(Iterator[Document]):
     """Documents as they are read, and a record of what could not be.
 
     Attributes:
+        origin: Which folder or file is read, and under which prefix; the same for the same.
+        ids: The ids of the documents so far.
         failed: What was bad, with its reason, so far.
         skipped: Files that are not read at all (links, kinds that no reader takes), so far.
     """
@@ -104,6 +115,8 @@ class Reading(Iterator[Document]):
         max_chars: int,
         on_failure: OnFailure | None,
         is_alone: bool = False,
+        *,
+        origin: str = "",
     ) -> None:
         self.failed: list[Failure] = []
         self.skipped: list[Failure] = []
@@ -118,6 +131,8 @@ class Reading(Iterator[Document]):
         self._words: dict[str, Words] = {}
         self._files_of: dict[str, str] = {}
         self._items = self._read()
+        self.ids: set[str] = set()
+        self.origin = origin
 
     def __iter__(self) -> Reading:
         return self
@@ -125,6 +140,7 @@ class Reading(Iterator[Document]):
     def __next__(self) -> Document:
         for item in self._items:
             if isinstance(item, Document):
+                self.ids.add(item.id)
                 return item
             failure = Failure(_shown(item.id), _shown(item.source), _shown(item.reason))
             self.failed.append(failure)

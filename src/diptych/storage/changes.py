@@ -24,10 +24,10 @@ class WritableDatabase(Database):
 
     def insert(self, rows: Mapping[int, Row]) -> None:
         """Store documents under new keys."""
-        marks = ", ".join("?" * 11)
+        marks = ", ".join("?" * 12)
         self.many(f"INSERT INTO documents (key, {ROW}, checksum) VALUES ({marks})", (
             (key, r.id, r.text, r.image, r.image_path, r.image_name, r.metadata, r.group, r.order,
-             r.content, r.checksum(key))
+             r.content, r.origin, r.checksum(key))
             for key, r in rows.items()
         ))  # fmt: skip
         self._insert_fields(rows)
@@ -44,19 +44,20 @@ class WritableDatabase(Database):
         merged = {
             key: replace(
                 stored[key],
-                image_name=r.image_name,
-                metadata=r.metadata,
-                group=r.group,
-                order=r.order,
+                image_name=row.image_name,
+                metadata=row.metadata,
+                group=row.group,
+                order=row.order,
+                origin=row.origin or stored[key].origin,
             )
-            for key, r in rows.items()
+            for key, row in rows.items()
             if key in stored
         }
         self.many(
-            'UPDATE documents SET image_name = ?, metadata = ?, "group" = ?, "order" = ?, checksum = ?'
-            " WHERE key = ?",
+            'UPDATE documents SET image_name = ?, metadata = ?, "group" = ?, "order" = ?, origin = ?,'
+            " checksum = ? WHERE key = ?",
             (
-                (r.image_name, r.metadata, r.group, r.order, r.checksum(key), key)
+                (r.image_name, r.metadata, r.group, r.order, r.origin, r.checksum(key), key)
                 for key, r in merged.items()
             ),
         )

@@ -19,7 +19,7 @@ from diptych.storage.segments import Segment
 
 __all__ = ["AMONG", "ROW", "CommitState", "Database", "as_json"]
 
-ROW = 'id, text, image, image_path, image_name, metadata, "group", "order", content'
+ROW = 'id, text, image, image_path, image_name, metadata, "group", "order", content, origin'
 _STUB = "key, id, \"group\", \"order\", trim(coalesce(text, '')) <> '', image IS NOT NULL"
 AMONG = "IN (SELECT value FROM json_each(?))"
 
@@ -123,6 +123,10 @@ class Database(Connection):
     def fields_of(self, key: int) -> list[tuple[Any, ...]]:
         """Return what filters know of a document."""
         return self.all("SELECT name, kind, value FROM field WHERE document = ?", [key])
+
+    def ids_from(self, origin: str) -> dict[str, int]:
+        """Return ids and keys of the documents that were read from a folder or file."""
+        return dict(self.all("SELECT id, key FROM documents WHERE origin = ?", [origin]))
 
     def keys_with(self, column: Literal["text", "image"]) -> Keys:
         """Return the keys of the documents that have a text, or a picture, ascending."""

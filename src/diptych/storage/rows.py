@@ -34,12 +34,13 @@ class Row:
     group: str | None
     order: int
     content: str
+    origin: str | None = None
 
     def checksum(self, key: int) -> int:
         """Return a number by which damage to the row with this key is noticed."""
         values = (
             key, self.id, self.text, self.image, self.image_path, self.image_name,
-            self.metadata, self.group, self.order, self.content,
+            self.metadata, self.group, self.order, self.content, self.origin,
         )  # fmt: skip
         return xxhash.xxh3_64_intdigest(json.dumps(values, default=repr).encode()) - (1 << 63)
 

@@ -41,10 +41,12 @@ CREATE TABLE documents (
     "group" TEXT,
     "order" INTEGER NOT NULL,
     content TEXT NOT NULL,          -- hash of what the vectors are made of
+    origin TEXT,                    -- the folder or file that it was read from
     checksum INTEGER NOT NULL       -- of all of the row
 );
 CREATE INDEX documents_group ON documents ("group") WHERE "group" IS NOT NULL;
 CREATE INDEX documents_image ON documents (image) WHERE image IS NOT NULL;
+CREATE INDEX documents_origin ON documents (origin) WHERE origin IS NOT NULL;
 CREATE TABLE field (document INTEGER NOT NULL, name TEXT NOT NULL, kind TEXT NOT NULL, value);
 CREATE INDEX field_value ON field (name, value);
 CREATE INDEX field_document ON field (document);
