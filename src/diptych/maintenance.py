@@ -6,6 +6,7 @@
     verify(path, repair=True)     mend what can be mended
     backup(path, to)              a copy of one state, also while others write
     reembed(path, text, image)    the vectors of other models, for the documents that are there
+    namespaces(path)              the indexes that share a folder
 
 All of it can be done on the command line too.
 """
@@ -24,6 +25,8 @@ from diptych.index.reembed import ReembedReport, reembed_folder
 from diptych.protocols import FusionModel, ImageEncoder, TextEncoder
 from diptych.storage.backup import BackupReport, backup_folder
 from diptych.storage.maintenance import VerifyReport, verify_folder
+from diptych.storage.namespaces import drop_namespace as _drop_namespace
+from diptych.storage.namespaces import namespaces as _namespaces
 from diptych.storage.verify import Problem
 
 __all__ = [
@@ -32,6 +35,8 @@ __all__ = [
     "ReembedReport",
     "VerifyReport",
     "backup",
+    "drop_namespace",
+    "namespaces",
     "reembed",
     "verify",
 ]
@@ -77,6 +82,26 @@ def backup(path: StrPath, to: StrPath) -> BackupReport:
         StorageError: The disk failed or is full.
     """
     return backup_folder(Path(path), Path(to))
+
+
+def namespaces(path: StrPath) -> list[str]:
+    """Return the names of the namespaces in a folder, sorted."""
+    return _namespaces(Path(path))
+
+
+def drop_namespace(path: StrPath, name: str, *, lock_timeout: float = 0.5) -> bool:
+    """Remove a namespace with everything in it, and tell whether there was one.
+
+    Args:
+        path: The folder that the namespaces share.
+        name: Which one.
+        lock_timeout: How many seconds to wait for another writer.
+
+    Raises:
+        InvalidArgument: The name is none.
+        LockedError: Another process or object is writing to it.
+    """
+    return _drop_namespace(Path(path), name, lock_timeout=lock_timeout)
 
 
 def reembed(

@@ -26,6 +26,7 @@ from diptych.ingest import Reading
 from diptych.protocols import Aligner, FusionModel, ImageEncoder, TextEncoder
 from diptych.report import AddReport, SyncReport
 from diptych.storage import LocalStorage, PicturePolicy, Space
+from diptych.storage.namespaces import namespace_folder
 from diptych.types import Document, Hit, ListName, Query
 
 __all__ = ["MultimodalIndex"]
@@ -51,6 +52,8 @@ class MultimodalIndex:
         images: Whether pictures are copied into the folder ("copy"), so that the index is whole
             in itself, or stay where they are ("reference").
         settings: Words kept with the index from its first add, such as the names of its models.
+        namespace: The name of one of several indexes in the folder, each with its own files and its
+            own writer. None for the folder itself.
         lock_timeout: How many seconds the first write waits for another writer of the folder.
 
     Raises:
@@ -74,12 +77,17 @@ class MultimodalIndex:
         aligner: Aligner | None = None,
         images: PicturePolicy = "copy",
         settings: Mapping[str, str] | None = None,
+        namespace: str | None = None,
         lock_timeout: float = 0.5,
     ) -> None:
         check_encoders(text_encoder, image_encoder)
         if images not in ("copy", "reference"):
             raise InvalidArgument(f'images={images!r} is unknown; expected "copy" or "reference".')
+        if namespace is not None and path is None:
+            raise InvalidArgument("namespace= needs path=; an index in memory is apart already.")
         self.path = Path(path) if path is not None else None
+        if self.path is not None and namespace is not None:
+            self.path = namespace_folder(self.path, namespace)
         self.text_encoder = text_encoder
         self.image_encoder = image_encoder
         self.fusion_model: FusionModel = fusion_model or ConcatFusion(

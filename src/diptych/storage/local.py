@@ -191,7 +191,9 @@ class LocalStorage:
         if self.path is None or not self.path.is_dir():
             return 0
         sizes = 0
-        for folder, _, names in os.walk(self.path):
+        for folder, folders, names in os.walk(self.path):
+            if NAMESPACES in folders and Path(folder) == self.path:
+                folders.remove(NAMESPACES)
             for name in names:
                 try:
                     sizes += os.stat(os.path.join(folder, name)).st_size
