@@ -121,7 +121,9 @@ class Image:
     @property
     def label(self) -> str:
         """A short name for messages: the path, or how many bytes it has."""
-        return repr(self.name) if self.name else f"of {len(self.data or b'')} bytes"
+        if self.name or self.path:
+            return repr(self.name or str(self.path))
+        return f"of {len(self.data or b'')} bytes"
 
     @property
     def sha256(self) -> str:

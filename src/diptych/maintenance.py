@@ -5,6 +5,7 @@
     verify(path)                  is everything as it was stored?
     verify(path, repair=True)     mend what can be mended
     backup(path, to)              a copy of one state, also while others write
+    export_index(path, file)      one file for all of it; import_index(file, path) brings it back
     reembed(path, text, image)    the vectors of other models, for the documents that are there
     namespaces(path)              the indexes that share a folder
 
@@ -18,11 +19,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from diptych.align.fusion_model import ConcatFusion
+from diptych.index.archive import export_folder, import_file
 from diptych.index.compatible import check_encoders, spaces_of
 from diptych.index.embed import Models
 from diptych.index.probe import with_probes
 from diptych.index.reembed import ReembedReport, reembed_folder
 from diptych.protocols import FusionModel, ImageEncoder, TextEncoder
+from diptych.report import AddReport
 from diptych.storage.backup import BackupReport, backup_folder
 from diptych.storage.maintenance import VerifyReport, verify_folder
 from diptych.storage.namespaces import drop_namespace as _drop_namespace
@@ -36,6 +39,8 @@ __all__ = [
     "VerifyReport",
     "backup",
     "drop_namespace",
+    "export_index",
+    "import_index",
     "namespaces",
     "reembed",
     "verify",
@@ -102,6 +107,45 @@ def drop_namespace(path: StrPath, name: str, *, lock_timeout: float = 0.5) -> bo
         LockedError: Another process or object is writing to it.
     """
     return _drop_namespace(Path(path), name, lock_timeout=lock_timeout)
+
+
+def export_index(path: StrPath, file: StrPath) -> AddReport:
+    """Write an index into one file: one committed state, also while others write to it.
+
+    The file is a zip archive of JSON lines, safetensors and pictures that any program can read.
+
+    Args:
+        path: The folder of the index.
+        file: Where the export goes; nothing may be there.
+
+    Returns:
+        How many documents are in it, and whose picture could not be read.
+
+    Raises:
+        FormatError: There is no index, or something is at ``file`` already.
+        CorruptionError: The index is damaged.
+        StorageError: The disk failed or is full.
+    """
+    return export_folder(Path(path), Path(file))
+
+
+def import_index(file: StrPath, path: StrPath, *, lock_timeout: float = 0.5) -> AddReport:
+    """Store what an export holds in an index: a new one, or one of the same models.
+
+    Nothing is encoded. Documents that are there already are replaced by those of the same id, or
+    skipped where they are the same. An interrupted call can be repeated.
+
+    Args:
+        file: What :func:`export_index` wrote. Nothing in it is trusted.
+        path: The folder of the index.
+        lock_timeout: How many seconds to wait for another writer.
+
+    Raises:
+        FormatError: The file is no export, of a newer version, or damaged.
+        EncoderMismatch: The index holds vectors of other models.
+        LockedError: Another process or object is writing to the folder.
+    """
+    return import_file(Path(file), Path(path), lock_timeout=lock_timeout)
 
 
 def reembed(

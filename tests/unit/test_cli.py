@@ -235,3 +235,13 @@ def test_reembed_with_other_models_is_remembered(folder, index):
     run("reembed", index, "--models", "offline+toy")
     assert "offline+toy" in run("info", "--index", index)
     assert "red pump" in run("search", "pump", "--index", index)
+
+
+def test_export_and_import_carry_an_index_in_one_file(folder, index, tmp_path):
+    run("add", folder, "--index", index, "--models", "toy", code=2)
+    assert "written to" in " ".join(run("export", index, tmp_path / "one.diptych").split())
+    assert "added" in run("import", tmp_path / "one.diptych", "--index", tmp_path / "copy")
+    assert "red pump" in run("search", "pump", "--index", tmp_path / "copy")
+    assert "already" in run("export", index, tmp_path / "one.diptych", code=1)
+    (tmp_path / "bad").write_bytes(b"x")
+    assert "is no export" in run("import", tmp_path / "bad", "--index", tmp_path / "c2", code=1)

@@ -264,6 +264,40 @@ def backup(
         )
 
 
+@app.command("export")
+@reported
+def export_index(
+    index: IndexArgument,
+    file: Annotated[Path, typer.Argument(help="The file to write; nothing may be there.")],
+    json: Json = False,
+) -> None:
+    """Write an index into one file, also while others write to it."""
+    report = maintenance.export_index(index, file)
+    if json:
+        show.print_json(out, show.report_json(report))
+    else:
+        size = show.megabytes(file.stat().st_size)
+        out.print(f"{report.added:,} documents, {size} written to {_plain(file)}")
+        _print_failures(report)
+    if report.failed:
+        raise typer.Exit(2)
+
+
+@app.command("import")
+@reported
+def import_index(
+    file: Annotated[Path, typer.Argument(help="What diptych export wrote.")],
+    index: IndexPath = Path("diptych-index"),
+    json: Json = False,
+) -> None:
+    """Store what an export holds in a new index, or in one of the same models."""
+    report = maintenance.import_index(file, index)
+    if json:
+        show.print_json(out, show.report_json(report))
+    else:
+        out.print(str(report))
+
+
 @app.command()
 @reported
 def reembed(

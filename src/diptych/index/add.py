@@ -18,14 +18,14 @@ from diptych.report import AddReport, Failure
 from diptych.storage import Conflict, LocalStorage, Row
 from diptych.types import Document
 
-__all__ = ["Given", "batches", "store_batch"]
+__all__ = ["Change", "Given", "Plan", "batches", "plan_batch", "row_of", "store_batch"]
 
 Given = Mapping[str, Mapping[str, ArrayLike]]
 """For "text" and "image", vectors by document id that were made elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Change:
+class Change:
     """A document to store, and the key of the one that it replaces, or 0."""
 
     document: Document
@@ -66,10 +66,10 @@ def _with_progress(documents: Iterable[Document]) -> Iterable[Document]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
+class Plan:
     """What is to be done with the documents of one batch, as the store is now."""
 
-    changes: list[_Change]
+    changes: list[Change]
     relabelled: dict[int, Row]
     """Of which only metadata, group or order changed, by key."""
     moved: dict[int, Row]
@@ -108,8 +108,8 @@ def store_batch(
     rows, failed = _rows(documents, origin)
     twice = len(documents) - len(rows) - len(failed)
     while True:
-        plan = _plan(storage, rows, replace=replace)
-        written: list[_Change] = plan.changes
+        plan = plan_batch(storage, rows, replace=replace)
+        written: list[Change] = plan.changes
         unread: list[Failure] = []
         if not dry_run:
             try:
@@ -126,16 +126,26 @@ def store_batch(
         )
 
 
-def _plan(
+def plan_batch(
     storage: LocalStorage, rows: Mapping[str, tuple[Document, Row]], *, replace: bool
-) -> _Plan:
+) -> Plan:
+    """Compare documents with what is stored.
+
+    Args:
+        storage: Where to look.
+        rows: The documents and their rows, by id.
+        replace: Whether a document may take the place of one with the same id.
+
+    Raises:
+        DocumentError: One changed, and ``replace`` is not allowed.
+    """
     keys, stored, incomplete = _stored(storage, list(rows))
-    plan = _Plan([], {}, {}, set())
+    plan = Plan([], {}, {}, set())
     for document, row in rows.values():
         key = keys.get(row.id, 0)
         before = stored.get(key)
         if before is None:
-            plan.changes.append(_Change(document, row, 0))
+            plan.changes.append(Change(document, row, 0))
         elif _same(before, row) and key not in incomplete:
             plan.skipped.add(key)
             if row.origin not in (None, before.origin):
@@ -148,7 +158,7 @@ def _plan(
         elif before.content == row.content and key not in incomplete:
             plan.relabelled[key] = row
         else:
-            plan.changes.append(_Change(document, row, key))
+            plan.changes.append(Change(document, row, key))
     return plan
 
 
@@ -186,7 +196,7 @@ def _rows(
         try:
             if document.image is not None:
                 _ = document.image.header
-            row = _row(document, origin)
+            row = row_of(document, origin)
         except MediaError as error:
             failed.append(Failure(document.id, document.source, str(error)))
             continue
@@ -202,10 +212,10 @@ def _rows(
 def _write(
     storage: LocalStorage,
     models: Models,
-    changes: list[_Change],
+    changes: list[Change],
     relabelled: Mapping[int, Row],
     given: Given,
-) -> tuple[list[_Change], list[Failure]]:
+) -> tuple[list[Change], list[Failure]]:
     """Encode and store; when a picture cannot be decoded, report it and store the others."""
     if not changes and not relabelled:
         return [], []
@@ -232,7 +242,8 @@ def _write(
     return changes, []
 
 
-def _row(document: Document, origin: str | None) -> Row:
+def row_of(document: Document, origin: str | None) -> Row:
+    """Return a document as the table holds it, but for where its picture will lie."""
     image = document.image
     text = document.text if document.has_text else None
     sha256 = image.sha256 if image else None
