@@ -5,7 +5,24 @@ from hypothesis import strategies as st
 KEYS = ["a", "b", "c", "a.b", 'quo"te', "$x"]
 SCALARS = st.one_of(
     st.integers(-3, 3),
-    st.sampled_from([2**70, -(2**70), 0.5, 2.0, -1.5, "", "x", "xy", "X", "é", "3", "' OR 1=1 --"]),
+    st.sampled_from(
+        [
+            2**70,
+            -(2**70),
+            0.5,
+            2.0,
+            -1.5,
+            "",
+            "x",
+            "xy",
+            "X",
+            "é",
+            "3",
+            "' OR 1=1 --",
+            "x\0y",
+            "x\0",
+        ]
+    ),
     st.booleans(),
 )
 VALUES = st.one_of(

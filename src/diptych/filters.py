@@ -116,7 +116,9 @@ def _ids(operand: object) -> _Sql:
     ids = [operand] if isinstance(operand, str) else _array("$id", "$in", operand)
     for identity in ids:
         _string("$id", "$in", identity)
-    return "documents.id IN (SELECT value FROM json_each(?))", [json.dumps(ids)]
+    # json_each ends a string at NUL, and no id holds one.
+    asked = json.dumps([identity for identity in ids if "\0" not in identity])
+    return "documents.id IN (SELECT value FROM json_each(?))", [asked]
 
 
 def _conditions(name: str, operand: object) -> _Sql:
@@ -166,6 +168,9 @@ def _eq(name: str, operand: Any) -> _Sql:
 
 def _in(name: str, operand: Any) -> _Sql:
     typed = [_typed(name, "$in", value) for value in _array(name, "$in", operand)]
+    # json_each ends a string at NUL, so that such strings are compared one by one.
+    with_nul = [value for _, value in typed if isinstance(value, str) and "\0" in value]
+    typed = [(kind, value) for kind, value in typed if value not in with_nul]
     terms = [
         _has(
             "kind = ? AND value IN (SELECT value FROM json_each(?))", name, kind, json.dumps(values)
@@ -173,6 +178,7 @@ def _in(name: str, operand: Any) -> _Sql:
         for kind in (_SCALAR, _LIST, _OBJECT)
         if (values := [value for k, value in typed if k == kind])
     ]
+    terms += [_eq(name, value) for value in with_nul]
     return _join(terms, "OR", "FALSE")
 
 

@@ -1,11 +1,21 @@
-"""Metadata: JSON values only, copied on the way in, so that it comes back as it was given."""
+"""Metadata: JSON values, copied on the way in, so that it comes back as it was given.
+
+A few kinds of value have one plain JSON form and get it: dates and times (ISO 8601), paths and UUIDs (their
+text), members of an ``Enum`` (their value), and scalars of numpy.
+"""
 
 from __future__ import annotations
 
+import datetime
+import enum
 import json
 import math
+import os
+import uuid
 from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
 
 from diptych.errors import DocumentError
 
@@ -35,15 +45,25 @@ def checked_metadata(metadata: object, document_id: str) -> dict[str, Any]:
     return copied
 
 
-def checked_string(value: object, name: str, document_id: object) -> None:
+def checked_string(value: object, name: str, document_id: object, *, is_name: bool = False) -> None:
     """Refuse what is no string, or one that cannot be stored as UTF-8.
 
+    Args:
+        value: What was given.
+        name: What it is called in messages.
+        document_id: The document that it belongs to.
+        is_name: Whether things are looked up by it, so that it must not hold NUL.
+
     Raises:
-        DocumentError: Not a string, or it holds half of a surrogate pair.
+        DocumentError: Not a string, or it holds half of a surrogate pair, or NUL.
     """
     if not isinstance(value, str):
         raise DocumentError(
             f"Document {document_id!r} has {name} of type {type(value).__name__}; expected a string."
+        )
+    if is_name and "\0" in value:
+        raise DocumentError(
+            f"Document {document_id!r}: {name} holds the character NUL, which ends a name. Leave it out."
         )
     try:
         value.encode()
@@ -54,15 +74,29 @@ def checked_string(value: object, name: str, document_id: object) -> None:
         ) from error
 
 
+def _plain(value: Any) -> Any:
+    """Return the JSON form of a value that has one; others as they are."""
+    if isinstance(value, enum.Enum):
+        return _plain(value.value)
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
+    if isinstance(value, os.PathLike):
+        return os.fsdecode(value)
+    if isinstance(value, uuid.UUID):
+        return str(value)
+    return value.item() if isinstance(value, np.generic) else value
+
+
 def _json_copy(value: Any, document_id: str, where: str, depth: int) -> Any:
     if depth > MAX_DEPTH:
         raise DocumentError(
             f"Document {document_id!r}: {where[:80]} is nested deeper than {MAX_DEPTH} levels "
             "(or contains itself). Flatten it."
         )
+    value = _plain(value)
     if isinstance(value, str):
         checked_string(value, where, document_id)
-        return value
+        return str(value)
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, float):
@@ -84,5 +118,6 @@ def _json_copy(value: Any, document_id: str, where: str, depth: int) -> Any:
         return [_json_copy(v, document_id, f"{where}[{i}]", depth + 1) for i, v in enumerate(value)]
     raise DocumentError(
         f"Document {document_id!r}: {where} is of type {type(value).__name__}; expected JSON "
-        "(string, number, boolean, null, list, object). Convert it, or keep it outside the index."
+        "(string, number, boolean, null, list, object), a date, a path or a UUID. Convert it, or keep it "
+        "outside the index."
     )

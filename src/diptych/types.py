@@ -63,7 +63,7 @@ class Document:
     def __post_init__(self) -> None:
         for name, value in (("id", self.id), ("text", self.text), ("group", self.group)):
             if value is not None or name == "id":
-                checked_string(value, name, self.id)
+                checked_string(value, name, self.id, is_name=name != "text")
         if self.image is not None:
             object.__setattr__(self, "image", Image.of(self.image))
         if not self.has_text and self.image is None:

@@ -28,7 +28,11 @@ def as_vectors(values: ArrayLike, *, rows: int, dim: int, origin: str) -> Vector
         VectorError: Not a rectangular numeric array of that shape, or not finite.
     """
     try:
-        array = np.ascontiguousarray(values, dtype=np.float32)
+        given = np.asarray(values)
+        if np.iscomplexobj(given):
+            raise TypeError("complex numbers")
+        with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused below
+            array = np.ascontiguousarray(given, dtype=np.float32)
     except (TypeError, ValueError) as error:
         raise VectorError(
             f"{origin} returned something that is no rectangular array of numbers "

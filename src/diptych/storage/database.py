@@ -96,7 +96,10 @@ class Database(Connection):
     def keys_of(self, ids: Iterable[str]) -> dict[str, int]:
         """Return the keys of those ids that are stored."""
         return dict(
-            self.all(f"SELECT id, key FROM documents WHERE id {AMONG}", [as_json(list(ids))])
+            self.all(
+                f"SELECT id, key FROM documents WHERE id {AMONG}",
+                [as_json([identity for identity in ids if "\0" not in identity])],
+            )
         )
 
     def rows(self, keys: Sequence[int]) -> dict[int, Row]:

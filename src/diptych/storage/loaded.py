@@ -124,7 +124,13 @@ class Loaded:
                 keys = index.live_keys()
                 index.remove(keys[~_among(keys, contents.live)])
         dims = {name: space.dim for name, space in self.spaces.items()}
+        last_key = contents.state.last_key
         for segment in contents.segments if folder else ():
+            if not 0 < segment.first <= segment.last <= last_key:
+                raise CorruptionError(
+                    f"The vector segment {segment.name!r} under {str(folder)!r} has keys that were "
+                    f"never given. Run: {repair_command(folder.parent if folder else '')}."
+                )
             rows = read_segment(folder, segment, dims) if folder else {}
             for name, (keys, vectors) in rows.items():
                 wanted = keys > self.at.last_key

@@ -65,9 +65,7 @@ class Pictures:
                 f"Document {row.id!r} has its picture at {place!r}, which is no place of the index "
                 f"{str(self._folder)!r}. Run: {repair_command(self._folder)}, or restore a backup."
             )
-        image = Image(
-            self._folder / place, sha256=row.image, repair=repair_command(self._folder)
-        )
+        image = Image(self._folder / place, sha256=row.image, repair=repair_command(self._folder))
         image.name = row.image_name or ""  # also when that is none, as it was given
         return image
 
