@@ -21,12 +21,12 @@ import children
 import numpy as np
 import oracle
 from kills import allowed_states
-from scenario import Log, Step, open_index, random_steps, run_steps
+from scenario import KINDS, Log, Step, open_index, random_steps, run_steps
 
 from diptych.errors import DiptychError
 
 COUNT, EXIT_BEFORE, EXIT_AFTER, FAIL = 1, 2, 3, 4
-SESSION = 12
+SESSION = 16
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def session(seed: int) -> list[Step]:
     rng = np.random.default_rng(seed)
     while True:
         steps = list(random_steps(rng, {}, SESSION, 0))
-        if len({step.kind for step in steps}) == 6:
+        if {step.kind for step in steps} >= set(KINDS) - {"delete where"}:
             return steps
 
 
@@ -170,7 +170,7 @@ def _go_through(
             index = open_index(path) if index is None else step.run(index, path)
         except DiptychError as error:
             raised = raised or f"{type(error).__name__} in {step.kind}"
-            if index is None or step.kind == "reopen":
+            if index is None or step.kind in ("reopen", "reembed", "repair", "backup"):
                 index = open_index(path)
             found = oracle.observe(index)
             if found not in states:

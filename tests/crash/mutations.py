@@ -33,7 +33,7 @@ def build(folder: Path, seed: int) -> dict:
     model: dict = {}
     with open_index(folder) as index:
         for step in random_steps(rng, model, 40, 0):
-            if step.kind != "reopen":
+            if step.kind not in ("reopen", "reembed", "repair", "backup"):
                 step.run(index, folder)
             model = step.states(model)[-1]
     return answers(folder)

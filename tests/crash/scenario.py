@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +12,15 @@ import numpy as np
 
 from diptych import Document, MultimodalIndex
 from diptych.image import Image
+from diptych.maintenance import backup, reembed, verify
 from stubs import StubJoint, StubText, png
 
 COLOURS = ("red", "green", "blue", "yellow", "black", "white", "purple", "orange")
+
+KINDS = (
+    "add", "upsert", "delete", "delete where", "compact", "reopen", "reembed", "repair", "backup",
+)  # fmt: skip
+SHARES = (0.30, 0.22, 0.12, 0.06, 0.08, 0.10, 0.06, 0.03, 0.03)
 
 Model = dict[str, dict]
 """What an index should hold: by id its text, colour and metadata."""
@@ -55,8 +62,15 @@ class Step:
             index.delete(where=self.where)
         elif self.kind == "compact":
             index.compact()
-        elif self.kind == "reopen":
+        elif self.kind in ("reopen", "reembed", "repair", "backup"):
             index.close()
+            if self.kind == "reembed":
+                reembed(path, StubText(8), StubJoint(6), batch_size=3)
+            elif self.kind == "repair":
+                verify(path, repair=True)
+            elif self.kind == "backup":
+                shutil.rmtree(path.with_name("copy"), ignore_errors=True)
+                backup(path, path.with_name("copy"))
             return open_index(path)
         return index
 
@@ -81,9 +95,10 @@ def random_steps(rng: np.random.Generator, model: Model, count: int, first: int)
 
 
 def random_step(rng: np.random.Generator, model: Model, number: int) -> Step:
-    kinds = ["add", "upsert", "delete", "delete where", "compact", "reopen"]
-    kind = str(rng.choice(kinds, p=[0.34, 0.24, 0.14, 0.08, 0.08, 0.12]))
+    kind = str(rng.choice(KINDS, p=SHARES))
     ids = sorted(model)
+    if not ids and kind != "add":
+        kind = "add"  # there is no index yet to look after
     if kind == "add":
         fresh = [i for i in rng.permutation(400)[:12].tolist() if f"d{i}" not in model]
         specs = [spec(rng, f"d{i}", number) for i in fresh[: int(rng.integers(1, 7))]]
