@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import Any, TypeVar
 
 from diptych import optional
@@ -20,6 +22,7 @@ def pick_device(device: str, *, needed_by: str) -> str:
         InvalidArgument: A device that this machine lacks, or that torch does not know.
     """
     torch: Any = optional.require("torch", needed_by=needed_by)
+    _survive_forks()
     has_mps = torch.backends.mps.is_available()
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "mps" if has_mps else "cpu"
@@ -36,6 +39,15 @@ def pick_device(device: str, *, needed_by: str) -> str:
             "device on this machine. Use device='auto', or install a torch that was built for it."
         )
     return device
+
+
+@cache
+def _survive_forks() -> None:
+    """Let forked children encode on one thread: the others stay with the parent, and are waited for."""
+    import torch
+
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 def check_batch_size(batch_size: int, *, needed_by: str) -> None:
