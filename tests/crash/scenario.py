@@ -13,6 +13,7 @@ import numpy as np
 from diptych import Document, MultimodalIndex
 from diptych.image import Image
 from diptych.maintenance import backup, reembed, verify
+from diptych.storage import faiss_index
 from stubs import StubJoint, StubText, png
 
 COLOURS = ("red", "green", "blue", "yellow", "black", "white", "purple", "orange")
@@ -75,8 +76,22 @@ class Step:
         return index
 
 
+kind_of_index = "flat"
+"""How the indexes of a run are searched."""
+
+
+def use_kind(kind: str, folder: Path) -> None:
+    """Let the indexes of this process be of a kind, approximate also when small, with a key of their own."""
+    global kind_of_index
+    kind_of_index = kind
+    faiss_index.APPROXIMATE_ABOVE = 5
+    os.environ["XDG_DATA_HOME"] = str(folder / "home")
+
+
 def open_index(path: Path, **arguments) -> MultimodalIndex:
-    return MultimodalIndex(StubText(8), StubJoint(6), path=path, **arguments)
+    return MultimodalIndex(
+        StubText(8), StubJoint(6), path=path, **{"kind": kind_of_index, **arguments}
+    )
 
 
 def document(spec: dict) -> Document:

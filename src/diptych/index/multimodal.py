@@ -25,7 +25,7 @@ from diptych.index.views import IndexInfo, VectorView
 from diptych.ingest import Reading
 from diptych.protocols import Aligner, FusionModel, ImageEncoder, TextEncoder
 from diptych.report import AddReport, SyncReport
-from diptych.storage import LocalStorage, PicturePolicy, Space
+from diptych.storage import IndexKind, LocalStorage, PicturePolicy, Space
 from diptych.storage.namespaces import namespace_folder
 from diptych.types import Document, Hit, ListName, Query
 
@@ -52,6 +52,9 @@ class MultimodalIndex:
         images: Whether pictures are copied into the folder ("copy"), so that the index is whole
             in itself, or stay where they are ("reference").
         settings: Words kept with the index from its first add, such as the names of its models.
+        kind: How a list of more than 10,000 vectors is searched: "flat" exactly, "hnsw" through a graph,
+            "ivf" in the nearest clusters. Scores are exact with each, and so is a search with a filter
+            that admits little. It may differ each time that the index is opened.
         namespace: The name of one of several indexes in the folder, each with its own files and its
             own writer. None for the folder itself.
         lock_timeout: How many seconds the first write waits for another writer of the folder.
@@ -77,6 +80,7 @@ class MultimodalIndex:
         aligner: Aligner | None = None,
         images: PicturePolicy = "copy",
         settings: Mapping[str, str] | None = None,
+        kind: IndexKind = "flat",
         namespace: str | None = None,
         lock_timeout: float = 0.5,
     ) -> None:
@@ -95,7 +99,9 @@ class MultimodalIndex:
         )
         self.aligner = aligner
         self._settings = dict(settings or {})
-        self._storage = LocalStorage(self.path, images, lock_timeout=lock_timeout)
+        if kind not in ("flat", "hnsw", "ivf"):
+            raise InvalidArgument(f'kind={kind!r} is unknown; expected "flat", "hnsw" or "ivf".')
+        self._storage = LocalStorage(self.path, images, kind=kind, lock_timeout=lock_timeout)
         self._compared: Mapping[str, Space] = {}
         self._probed: Mapping[str, Space] = {}
         try:

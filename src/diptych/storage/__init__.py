@@ -1,5 +1,6 @@
 """Durable storage of documents and vectors on one machine."""
 
+from diptych.storage.approximate import IndexKind
 from diptych.storage.database import Database
 from diptych.storage.local import LocalStorage, State
 from diptych.storage.pictures import PicturePolicy
@@ -9,6 +10,7 @@ from diptych.storage.writer import Conflict, VectorRows
 __all__ = [
     "Conflict",
     "Database",
+    "IndexKind",
     "LocalStorage",
     "PicturePolicy",
     "Row",

@@ -42,6 +42,10 @@ class Database(Connection):
         last = "coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'documents'), 0)"
         return CommitState(*self.one(f"SELECT commits, removals, generation, {last} FROM state"))
 
+    def identity(self) -> str:
+        """Return what tells this index from every other one."""
+        return str(self.one("SELECT identity FROM state")[0])
+
     def spaces(self, generation: int) -> dict[str, Space]:
         """Return which model each list was made with."""
         rows = self.all(

@@ -1,18 +1,22 @@
-"""One exact FAISS index over one kind of vector, with keys, deletes, filters and its own scores."""
+"""One FAISS index over one kind of vector, with keys, deletes, filters and its own scores."""
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from diptych.storage.approximate import Approximate, Clusters, Graph, IndexKind
 from diptych.vectors import Vectors
 
 __all__ = ["Keys", "VectorIndex"]
+
+_log = logging.getLogger(__name__)
 
 Keys = NDArray[np.int64]
 """``(n,)`` document keys; -1 where a search found fewer than k."""
@@ -20,6 +24,12 @@ Keys = NDArray[np.int64]
 SAMPLE_SIZE = 1024
 """How many rows stand for the corpus in a null distribution: the mean is then known to 1/32 of a
 standard deviation, and the scores cost one small matrix product."""
+
+APPROXIMATE_ABOVE = 10_000
+"""How many rows a list must have to be searched approximately; fewer are scanned as quickly."""
+
+SCANNED = 0.05
+"""The share of rows up to which a filter is answered by scanning what it admits."""
 
 PACK_ABOVE = 0.25
 """The share of deleted rows above which they are removed from memory."""
@@ -33,9 +43,11 @@ class VectorIndex:
 
     Args:
         dim: The number of columns.
+        kind: "flat" searches exactly. "hnsw" and "ivf" search large lists approximately; filters that
+            admit little, and large ``k``, are exact with them too, and scores always are.
     """
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, kind: IndexKind = "flat") -> None:
         import faiss
 
         self.dim = dim
@@ -45,6 +57,8 @@ class VectorIndex:
         self._live: NDArray[np.bool_] = np.empty(0, np.bool_)
         self._dead = 0
         self._sample: Vectors | None = None
+        self._kind = kind
+        self._approximate: Approximate | None = None
 
     def __len__(self) -> int:
         return len(self._keys) - self._dead
@@ -53,7 +67,7 @@ class VectorIndex:
         """Append rows. ``keys`` ascend and are greater than every key so far."""
         if not len(keys):
             return
-        self._index.add(vectors)
+        (self._approximate or self._index).add(vectors)
         self._keys = np.concatenate([self._keys, keys])
         self._live = np.concatenate([self._live, np.ones(len(keys), np.bool_)])
         self._sample = None
@@ -91,10 +105,96 @@ class VectorIndex:
         if k <= 0 or not len(queries):
             empty = np.empty((len(queries), 0))
             return empty.astype(np.float32), empty.astype(np.int64)
+        if self._approximate is not None and self._may_approximate(k, rows):
+            return self._search_approximately(queries, k, rows)
+        return self._search_exactly(queries, k, rows)
+
+    def _search_exactly(
+        self, queries: Vectors, k: int, rows: NDArray[np.int64] | None
+    ) -> tuple[NDArray[np.float32], Keys]:
         parameters, _kept_alive = self._selector(rows)
         with _one_thread(self._faiss, len(queries)):
             scores, found = self._index.search(queries, k, params=parameters)
         return scores, np.where(found >= 0, self._keys[found], -1)
+
+    def _may_approximate(self, k: int, rows: NDArray[np.int64] | None) -> bool:
+        """Whether there is enough to choose from that an approximate search is quicker, and finds it."""
+        count = len(self) if rows is None else len(rows)
+        return count >= SCANNED * len(self._keys) and 20 * k <= count
+
+    def _search_approximately(
+        self, queries: Vectors, k: int, rows: NDArray[np.int64] | None
+    ) -> tuple[NDArray[np.float32], Keys]:
+        mask = None if rows is None and not self._dead else self._mask(rows)
+        with _one_thread(self._faiss, len(queries)):
+            scores, found = self._approximate.search(queries, k, mask)  # type: ignore[union-attr]
+        # Whoever found less than there is searches again, exactly.
+        short = np.flatnonzero(found.min(axis=1) < 0)
+        keys = self._keys[found]
+        if len(short):
+            scores[short], keys[short] = self._search_exactly(queries[short], k, rows)
+        return scores, keys
+
+    @property
+    def needs_preparing(self) -> bool:
+        """Whether there are enough rows for an approximate index, and there is none."""
+        return (
+            self._kind != "flat"
+            and self._approximate is None
+            and len(self._keys) >= APPROXIMATE_ABOVE
+        )
+
+    def prepare(self, cached: Mapping[str, NDArray[Any]] | None = None) -> None:
+        """Build the approximate index, from what it knew before when that is given and fits."""
+        if not self.needs_preparing:
+            return
+        if cached is not None:
+            try:
+                self._restore(cached)
+                return
+            except (ValueError, KeyError) as error:
+                _log.info(
+                    "The cached %s index does not fit and is made anew: %s", self._kind, error
+                )
+        self._approximate = self._new_approximate()
+        with _all_threads(self._faiss):
+            self._approximate.rebuild()
+
+    def known(self) -> dict[str, NDArray[Any]] | None:
+        """Return what the approximate index knows, for :meth:`prepare`; None without one."""
+        if self._approximate is None:
+            return None
+        return {"keys": self._keys, **self._approximate.arrays()}
+
+    def _new_approximate(self) -> Approximate:
+        return Graph(self._index) if self._kind == "hnsw" else Clusters(self._index)
+
+    def _restore(self, cached: Mapping[str, NDArray[Any]]) -> None:
+        """Put the rows into the order of the cached ones; rows that are gone keep an empty place."""
+        known = cached["keys"]
+        if known.dtype != np.int64 or not len(known) or np.any(np.diff(known) <= 0):
+            raise ValueError("the keys are not ascending")
+        live, matrix = self._keys[self._live], self._matrix()[self._live]
+        split = int(np.searchsorted(live, known[-1], side="right"))
+        at = np.searchsorted(known, live[:split])
+        if split and not np.array_equal(known[at], live[:split]):
+            raise ValueError("there are rows in between that it does not know")
+        gone = len(known) - split
+        if gone > PACK_ABOVE * len(known):
+            raise ValueError("most of what it knows is gone")
+        rows = np.zeros((len(known) + len(live) - split, self.dim), np.float32)
+        rows[at], rows[len(known) :] = matrix[:split], matrix[split:]
+        flat = self._faiss.IndexFlatIP(self.dim)
+        flat.add(rows)
+        approximate = Graph(flat) if self._kind == "hnsw" else Clusters(flat)
+        with _all_threads(self._faiss):
+            approximate.restore(cached, len(known))
+        self._index, self._approximate = flat, approximate
+        self._keys = np.concatenate([known, live[split:]])
+        self._live = np.ones(len(self._keys), np.bool_)
+        self._live[: len(known)] = False
+        self._live[at] = True
+        self._dead, self._sample = gone, None
 
     def vectors(self, keys: Keys) -> Vectors:
         """Return ``(len(keys), dim)`` rows, NaN where a key has no vector here."""
@@ -161,13 +261,16 @@ class VectorIndex:
             # A short list is scanned by itself; wider ones test a bit per row.
             selector = self._faiss.IDSelectorArray(rows)
             return self._faiss.SearchParameters(sel=selector), (selector, rows)
-        mask = self._live
-        if rows is not None:
-            mask = np.zeros(len(self._keys), np.bool_)
-            mask[rows] = True
-        bits = np.packbits(mask, bitorder="little")
+        bits = np.packbits(self._mask(rows), bitorder="little")
         selector = self._faiss.IDSelectorBitmap(bits)
         return self._faiss.SearchParameters(sel=selector), (selector, bits)
+
+    def _mask(self, rows: NDArray[np.int64] | None) -> NDArray[np.bool_]:
+        if rows is None:
+            return self._live
+        mask = np.zeros(len(self._keys), np.bool_)
+        mask[rows] = True
+        return mask
 
     def _pack(self) -> None:
         rows = np.flatnonzero(self._live)
@@ -175,6 +278,8 @@ class VectorIndex:
         self._index = self._faiss.IndexFlatIP(self.dim)
         self._index.add(vectors)
         self._keys, self._live, self._dead = keys, np.ones(len(keys), np.bool_), 0
+        self._approximate = None
+        self.prepare()
 
 
 _forked = False
@@ -189,6 +294,13 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
+
+
+@contextmanager
+def _all_threads(faiss: Any) -> Iterator[None]:
+    """Build on as many threads as OpenMP has; in a forked child on one."""
+    with _one_thread(faiss, 1 if _forked else 1 << 20):
+        yield
 
 
 @contextmanager

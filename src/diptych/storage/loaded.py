@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych.errors import CorruptionError
+from diptych.storage.approximate import IndexKind
+from diptych.storage.cache import read_cache, write_cache
 from diptych.storage.connection import repair_command
 from diptych.storage.database import CommitState, Database
 from diptych.storage.faiss_index import Keys, VectorIndex
@@ -18,6 +20,9 @@ from diptych.storage.segments import Rows, Segment, read_segment
 from diptych.vectors import Vectors
 
 __all__ = ["Loaded"]
+
+UNCACHED = 0.02
+"""The share of rows that may be missing from the cache; they are looked at again on opening."""
 
 _NOWHERE = CommitState(-1, -1, -1, -1)
 
@@ -40,10 +45,12 @@ class Loaded:
     read: segments that were merged or rewritten meanwhile need not be.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, kind: IndexKind = "flat") -> None:
         self.indexes: dict[str, VectorIndex] = {}
         self.spaces: dict[str, Space] = {}
         self.at = _NOWHERE
+        self._kind = kind
+        self._cached_rows: dict[str, int] = {}
 
     def follow(self, database: Database, folder: Path | None) -> None:
         """Take over what the database holds now.
@@ -55,6 +62,7 @@ class Loaded:
             contents = self._contents(database)
             try:
                 self._take(contents, folder)
+                self._prepare(database, folder)
             except CorruptionError:
                 self.forget()
                 if self._contents(database).segments != contents.segments:
@@ -68,7 +76,7 @@ class Loaded:
     def declare(self, spaces: Mapping[str, Space], state: CommitState) -> None:
         """Start with empty indexes for some spaces."""
         self.spaces = dict(spaces)
-        self.indexes = {name: VectorIndex(space.dim) for name, space in spaces.items()}
+        self.indexes = {name: VectorIndex(space.dim, self._kind) for name, space in spaces.items()}
         self.at = state
 
     def apply(self, removed: Keys, added: Rows, state: CommitState) -> None:
@@ -78,6 +86,7 @@ class Loaded:
                 index.remove(removed)
             for name, (keys, vectors) in added.items():
                 self.indexes[name].add(keys, vectors)
+                self.indexes[name].prepare()
         except BaseException:
             self.forget()
             raise
@@ -85,7 +94,41 @@ class Loaded:
 
     def forget(self) -> None:
         """Start anew the next time."""
-        self.__init__()  # type: ignore[misc]  # the same as a new one
+        self.__init__(self._kind)  # type: ignore[misc]  # the same as a new one
+
+    def keep(self, database: Database, path: Path) -> None:
+        """Cache what the approximate indexes know, unless nearly all of that is cached already."""
+        for name, index in self.indexes.items():
+            known = index.known()
+            if known is None:
+                continue
+            rows = len(known["keys"])
+            if abs(rows - self._cached_rows.get(name, 0)) > UNCACHED * rows:
+                write_cache(path, self._cache_name(name), self._belongs_to(database, name), known)
+                self._cached_rows[name] = rows
+
+    def _prepare(self, database: Database, folder: Path | None) -> None:
+        """Let large lists have their approximate index, from the cache where there is one."""
+        for name, index in self.indexes.items():
+            if not index.needs_preparing:
+                continue
+            cached = None
+            if folder is not None:
+                cached = read_cache(
+                    folder.parent, self._cache_name(name), self._belongs_to(database, name)
+                )
+            if cached is not None:
+                self._cached_rows[name] = len(cached.get("keys", ()))
+            index.prepare(cached)
+
+    def _cache_name(self, name: str) -> str:
+        return f"{name}.{self._kind}"
+
+    def _belongs_to(self, database: Database, name: str) -> str:
+        import faiss
+
+        parts = (database.identity(), self.at.generation, name, self._kind, self.spaces[name].dim)
+        return "\n".join(map(str, (*parts, f"faiss {faiss.__version__}")))
 
     def rows(self, first: int, last: int) -> dict[str, tuple[Keys, Vectors]]:
         """Return the vectors whose keys lie between two keys, both included."""

@@ -19,6 +19,7 @@ from pathlib import Path
 from diptych.errors import ClosedError, CorruptionError, FormatError, StorageError
 from diptych.image import Image
 from diptych.storage import files
+from diptych.storage.approximate import IndexKind
 from diptych.storage.changes import WritableDatabase
 from diptych.storage.database import Database
 from diptych.storage.faiss_index import Keys, VectorIndex
@@ -58,6 +59,7 @@ class LocalStorage:
     Args:
         path: The folder; None keeps everything in memory. Nothing is created before :meth:`create`.
         pictures: Whether pictures are copied into the folder.
+        kind: How large lists are searched.
         lock_timeout: How many seconds to wait for another writer.
 
     Raises:
@@ -66,11 +68,17 @@ class LocalStorage:
     """
 
     def __init__(
-        self, path: Path | None, pictures: PicturePolicy = "copy", *, lock_timeout: float = 0.5
+        self,
+        path: Path | None,
+        pictures: PicturePolicy = "copy",
+        *,
+        kind: IndexKind = "flat",
+        lock_timeout: float = 0.5,
     ) -> None:
         self.path = path
         self.pictures = Pictures(path, pictures)
-        self._loaded = Loaded()
+        self._kind: IndexKind = kind
+        self._loaded = Loaded(kind)
         self._closed = False
         self._lock = ReadWriteLock()
         self._threads = threading.RLock()
@@ -179,6 +187,7 @@ class LocalStorage:
         """Write the vectors that count as few segments and give the room of everything else back."""
         with self._writing() as writer:
             writer.compact()
+            self._keep_cache()
 
     @contextmanager
     def reembedding(self) -> Iterator[Writer]:
@@ -207,7 +216,8 @@ class LocalStorage:
             if self._closed:
                 return
             is_new, self._closed = self.is_new, True
-            self._loaded = Loaded()
+            self._keep_cache()
+            self._loaded = Loaded(self._kind)
             if self.path is None:
                 if self._writer is not None:
                     self._writer.database.close()
@@ -272,6 +282,16 @@ class LocalStorage:
             self._process_lock.release()
         return True
 
+    def _keep_cache(self) -> None:
+        """Cache what approximate indexes know, when we are the writer and the state is the last one."""
+        if self.path is None or self._writer is None or self._writer.is_broken:
+            return
+        try:
+            if self._writer.database.state() == self._loaded.at:
+                self._loaded.keep(self._writer.database, self.path)
+        except StorageError as error:
+            _log.info("The approximate indexes were not cached: %s", error)
+
     def _disconnect(self) -> None:
         if self._pool is not None:
             self._pool.close()
@@ -319,7 +339,7 @@ class LocalStorage:
         if self._pool is not None:
             self._pool.abandon()
         if interrupted:
-            self._loaded = Loaded()
+            self._loaded = Loaded(self._kind)
 
     # -- writing ----------------------------------------------------------------------------
 

@@ -17,9 +17,10 @@ CREATE TABLE state (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     commits INTEGER NOT NULL,       -- grows with every commit, so that a reader sees that one happened
     removals INTEGER NOT NULL,      -- how many documents were ever removed
-    generation INTEGER NOT NULL     -- which spaces and segments count
+    generation INTEGER NOT NULL,    -- which spaces and segments count
+    identity TEXT NOT NULL          -- of this index, so that no cache of another one is taken for its own
 );
-INSERT INTO state VALUES (1, 0, 0, 1);
+INSERT INTO state VALUES (1, 0, 0, 1, lower(hex(randomblob(16))));
 CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE space (
     generation INTEGER NOT NULL,

@@ -143,9 +143,15 @@ def _check(body: dict[str, object]) -> str:
 
 def _hash(path: Path) -> str:
     digest = xxhash.xxh3_128()
-    with open(path, "rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
+    try:
+        with open(path, "rb") as file:
+            while block := file.read(_BLOCK):
+                digest.update(block)
+    except OSError as error:
+        raise StorageError(
+            f"Reading {str(path)!r} failed: {error.strerror or error}. Look at its permissions and the "
+            "disk, then try again."
+        ) from error
     return digest.hexdigest()
 
 

@@ -201,7 +201,12 @@ def _picture_problems(database: Database, pictures: Pictures, *, deep: bool) -> 
 
 def _strays(database: Database, folder: Path) -> Iterator[Problem]:
     counted = {f"segments/{name}" for name in database.segment_names()} | database.picture_places()
-    for pattern in ("segments/*", "assets/*/*", f"{TEMPORARY_PREFIX}*"):
+    for pattern in (
+        "segments/*",
+        "assets/*/*",
+        f"{TEMPORARY_PREFIX}*",
+        f"cache/{TEMPORARY_PREFIX}*",
+    ):
         for path in sorted(folder.glob(pattern)):
             if path.relative_to(folder).as_posix() not in counted:
                 yield Problem("stray", str(path), "nothing refers to it")

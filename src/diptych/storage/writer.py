@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from diptych.errors import StorageError
 from diptych.image import Image
 from diptych.storage import files
+from diptych.storage.cache import CACHE
 from diptych.storage.changes import WritableDatabase
 from diptych.storage.database import Database
 from diptych.storage.faiss_index import Keys
@@ -314,8 +315,9 @@ def sweep(path: Path, database: Database, pictures: Pictures | None) -> None:
     for file in sorted((path / SEGMENTS).glob("*")):
         if file.name not in counted:
             files.remove(file)
-    for file in sorted(path.glob(f"{files.TEMPORARY_PREFIX}*")):
-        files.remove(file)
+    for pattern in (f"{files.TEMPORARY_PREFIX}*", f"{CACHE}/{files.TEMPORARY_PREFIX}*"):
+        for file in sorted(path.glob(pattern)):
+            files.remove(file)
     if pictures is not None:
         pictures.sweep(database.picture_places())
 
