@@ -544,3 +544,55 @@ def test_threads_that_replace_one_document_leave_one(tmp_path):
     np.testing.assert_allclose(
         index.text_index.vectors(["same"]), StubText().encode_query([document.text]), atol=1e-6
     )
+
+
+def test_thread_inside_a_snapshot_stays_in_it_and_cannot_wait_for_itself(path_or_memory, rng):
+    import threading
+
+    storage = new_store(path_or_memory)
+    write(storage, ["a"], unit(rng, 1))
+    with storage.reading() as outer:
+        other = threading.Thread(target=write, args=(storage, ["b"], unit(rng, 1)))
+        other.start()
+        while not storage._lock._waiting_writers:
+            pass
+        with storage.reading() as inner:  # would wait for the writer, which waits for us
+            assert inner is outer
+            assert inner.database.counts()["documents"] == 1
+        with pytest.raises(StorageError, match="inside of a snapshot"):
+            write(storage, ["c"], unit(rng, 1))
+    other.join(5)
+    assert set(keys_by_id(storage)) == {"a", "b"}
+
+
+def test_program_ends_although_a_thread_is_inside_a_snapshot(tmp_path):
+    import subprocess
+    import sys
+    import textwrap
+
+    script = f"""
+        import threading, time
+        from diptych import Document, MultimodalIndex, ToyEncoder
+        index = MultimodalIndex(ToyEncoder(), path={str(tmp_path / "index")!r})
+        index.add([Document(text="red", id="a")])
+        def sit():
+            with index.snapshot():
+                time.sleep(60)
+        threading.Thread(target=sit, daemon=True).start()
+        time.sleep(0.2)
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], timeout=20, check=True)
+    assert set(keys_by_id(LocalStorage(tmp_path / "index"))) == {"a"}
+
+
+def test_index_that_is_forgotten_is_closed(tmp_path):
+    import gc
+
+    from diptych import Document, MultimodalIndex
+    from stubs import StubText
+
+    index = MultimodalIndex(StubText(), path=tmp_path / "index")
+    index.add([Document("a text", id="a")])
+    del index
+    gc.collect()
+    assert (tmp_path / "index" / "store.seal").exists()

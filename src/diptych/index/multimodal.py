@@ -31,6 +31,9 @@ from diptych.types import Document, Hit, ListName, Query
 
 __all__ = ["MultimodalIndex"]
 
+EXIT_SECONDS = 1.0
+"""How long an index that was not closed waits for its readers when the program ends."""
+
 VectorsById = Mapping[str, ArrayLike] | None
 
 
@@ -109,7 +112,7 @@ class MultimodalIndex:
         except EncoderMismatch:
             self._storage.close()
             raise
-        weakref.finalize(self, self._storage.close)
+        weakref.finalize(self, self._storage.close, timeout=EXIT_SECONDS)
 
     # -- changing ---------------------------------------------------------------------------
 

@@ -82,6 +82,7 @@ class LocalStorage:
         self._closed = False
         self._lock = ReadWriteLock()
         self._threads = threading.RLock()
+        self._of_thread = threading.local()
         self._writer: Writer | None = None
         self._pool: Pool | None = None
         self._process_lock = WriterLock(path, lock_timeout) if path else None
@@ -113,31 +114,40 @@ class LocalStorage:
             ClosedError: The store has been closed.
             StorageError: The folder cannot be read.
         """
-        if self._closed:
-            raise ClosedError("The index has been closed. Open it again.")
+        state: State | None = getattr(self._of_thread, "state", None)
+        if state is not None:
+            yield state  # a thread inside a snapshot stays in it
+            return
+        with self._new_state() as state:
+            self._of_thread.state = state
+            try:
+                yield state
+            finally:
+                self._of_thread.state = None
+
+    @contextmanager
+    def _new_state(self) -> Iterator[State]:
         if self._pool is None and self.path is not None and (self.path / DATABASE).exists():
             with self._threads, self._lock.writing():
-                if self._pool is None:
+                if self._pool is None and not self._closed:
                     self._open(self.path)
-        if self._pool is None:
-            with self._lock.reading():
-                if self._closed:
-                    raise ClosedError("The index has been closed. Open it again.")
-                yield self._state(
-                    self._writer.database if self._writer and not self.is_new else None
-                )
-            return
         while True:
             with self._lock.reading():
                 if self._closed:
                     raise ClosedError("The index has been closed. Open it again.")
+                if self._pool is None:
+                    in_memory = self._writer.database if self._writer and not self.is_new else None
+                    yield self._state(in_memory)
+                    return
                 with self._pool.connection() as database:
                     database.begin()
                     if database.state() == self._loaded.at:
                         yield self._state(database)
                         return
-            with self._lock.writing(), self._pool.connection() as database:
-                self._loaded.follow(database, self._folder)
+            with self._lock.writing():
+                if self._pool is not None:
+                    with self._pool.connection() as database:
+                        self._loaded.follow(database, self._folder)
 
     def create(self, spaces: Mapping[str, Space], settings: Mapping[str, str]) -> None:
         """Make the store and record which models its vectors come from.
@@ -210,25 +220,41 @@ class LocalStorage:
                     continue
         return sizes
 
-    def close(self) -> None:
-        """Release the folder; closing twice is nothing."""
-        with self._threads, self._lock.writing():
-            if self._closed:
-                return
-            is_new, self._closed = self.is_new, True
-            self._keep_cache()
-            self._loaded = Loaded(self._kind)
-            if self.path is None:
-                if self._writer is not None:
-                    self._writer.database.close()
-            elif self._pool is not None or self._writer is not None:
-                is_writer = self._process_lock is not None and self._process_lock.is_held
-                with CONNECTED.leaving(self.path) as alone:
-                    self._disconnect()
-                    if alone and self._is_verified and is_writer and not is_new:
-                        self._seal(self.path / DATABASE)
-            if self._process_lock is not None:
-                self._process_lock.release()
+    def close(self, timeout: float | None = None) -> None:
+        """Release the folder; closing twice is nothing.
+
+        Args:
+            timeout: How many seconds to wait for threads that are reading; None for as long as it takes.
+                After that the folder is left as it is, which is what a kill would do.
+        """
+        if not self._threads.acquire(timeout=-1 if timeout is None else timeout):
+            return
+        try:
+            if self._lock.acquire_writing(timeout):
+                try:
+                    self._close()
+                finally:
+                    self._lock.release_writing()
+        finally:
+            self._threads.release()
+
+    def _close(self) -> None:
+        if self._closed:
+            return
+        is_new, self._closed = self.is_new, True
+        self._keep_cache()
+        self._loaded = Loaded(self._kind)
+        if self.path is None:
+            if self._writer is not None:
+                self._writer.database.close()
+        elif self._pool is not None or self._writer is not None:
+            is_writer = self._process_lock is not None and self._process_lock.is_held
+            with CONNECTED.leaving(self.path) as alone:
+                self._disconnect()
+                if alone and self._is_verified and is_writer and not is_new:
+                    self._seal(self.path / DATABASE)
+        if self._process_lock is not None:
+            self._process_lock.release()
 
     # -- opening ----------------------------------------------------------------------------
 
@@ -330,6 +356,7 @@ class LocalStorage:
         interrupted = not self._paused[1] and self._lock.is_writing
         self._lock = ReadWriteLock()
         self._threads = threading.RLock()
+        self._of_thread = threading.local()
         if self._process_lock is None:
             return
         self._process_lock.abandon()
@@ -346,6 +373,11 @@ class LocalStorage:
     @contextmanager
     def _writing(self, *, create: bool = False) -> Iterator[Writer]:
         """Be the one writer: of the threads for the call, of the processes until :meth:`close`."""
+        if getattr(self._of_thread, "state", None) is not None:
+            raise StorageError(
+                f"The index {str(self.path or 'in memory')!r} was asked for a change inside of a snapshot of "
+                "the same thread, which would wait for itself. Leave the snapshot first."
+            )
         with self._threads:
             if self._closed:
                 raise ClosedError("The index has been closed. Open it again.")
