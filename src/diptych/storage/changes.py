@@ -173,6 +173,8 @@ class WritableDatabase(Database):
         for segment in segments:
             self.add_segment(segment)
         self.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('documents', ?)", [last_key])
+        # Segments may hold vectors of documents that are lost.
+        self.execute("UPDATE state SET removals = 1")
 
     def vacuum(self) -> None:
         """Give the room of deleted rows back to the disk."""

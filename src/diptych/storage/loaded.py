@@ -154,7 +154,7 @@ class Loaded:
                     for segment in database.segments(state.generation)
                     if segment.last > self.at.last_key
                 ],
-                database.keys() if state.removals != self.at.removals else None,
+                database.keys() if state.removals != max(self.at.removals, 0) else None,
             )
         finally:
             database.rollback()
