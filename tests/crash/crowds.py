@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -24,6 +25,7 @@ from scenario import COLOURS, open_index
 from diptych import Document, MultimodalIndex, MultimodalRetriever, Query
 from diptych.errors import LockedError
 from diptych.image import Image
+from diptych.maintenance import backup, verify
 from stubs import StubText, hashed_rows, png
 
 TRIPLES = 30
@@ -205,6 +207,43 @@ def run_dead_writers(folder: Path, count: int) -> dict:
             assert len(index) == 2 * (number + 1)
     assert slowest < 1, f"waited for {slowest:.2f} s"
     return {"dead writers": count, "slowest takeover, ms": round(1000 * slowest)}
+
+
+def run_backups(folder: Path, count: int) -> dict:
+    """Copy an index ``count`` times while a thread writes to it, and check every copy.
+
+    Raises:
+        AssertionError: A copy is not one committed state.
+    """
+    rng = np.random.default_rng(0)
+    failures: list[str] = []
+    counts: Counter[str] = Counter()
+    with open_index(folder / "source") as index:
+        for at in range(TRIPLES):
+            index.add(triple(at, 0))
+
+        def write(number: int) -> None:
+            write_once(index, rng, number)
+            if number % 25 == 0:
+                index.compact()
+
+        until = time.monotonic() + 600
+        thread = threading.Thread(target=repeat, args=(write, until, failures, counts, "writes"))
+        thread.start()
+        try:
+            for number in range(count):
+                copy = folder / f"copy-{number}"
+                backup(folder / "source", copy)
+                with open_index(copy) as copied:
+                    read_once(copied, rng)
+                assert verify(copy, deep=True).problems == ()
+                shutil.rmtree(copy)
+        finally:
+            stopped = list(failures)
+            failures.append("enough")
+            thread.join()
+    assert not stopped, stopped[0]
+    return {"backups": count, "writes meanwhile": counts["writes"]}
 
 
 def run_forks(folder: Path, count: int) -> dict:

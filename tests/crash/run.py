@@ -26,13 +26,13 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-KILLS, KILL_RUNS = 1_000, 10
+KILLS, KILL_RUNS = 600, 6
 FILLS, FILL_RUNS = 50, 2
-SEALED, UNSEALED, MUTATION_RUNS = 10_000, 2_000, 8
+SEALED, UNSEALED, MUTATION_RUNS = 8_400, 2_400, 6
 FAULT_SEEDS = (1,)
 THREADS, READERS, CROWD_SECONDS = 24, 6, 120.0
-DEAD_WRITERS, FORKS = 100, 50
-SESSIONS, SESSION_RUNS = 5_000, 10
+DEAD_WRITERS, FORKS, BACKUPS = 100, 50, 50
+SESSIONS, SESSION_RUNS = 2_000, 4
 
 
 def tasks(share: float) -> list[dict]:
@@ -48,6 +48,7 @@ def tasks(share: float) -> list[dict]:
         {"what": "processes", "seed": 1, "count": READERS, "seconds": CROWD_SECONDS * share},
         {"what": "dead writers", "seed": 1, "count": part(DEAD_WRITERS, 1)},
         {"what": "forks", "seed": 1, "count": part(FORKS, 1)},
+        {"what": "backups", "seed": 1, "count": part(BACKUPS, 1)},
         *({"what": "model", "seed": s, "count": part(SESSIONS, SESSION_RUNS)} for s in range(SESSION_RUNS)),
         *(
             {"what": "faults", "seed": seed, "fault": at, "every": every}
@@ -66,7 +67,7 @@ def tasks(share: float) -> list[dict]:
 
 def perform(task: dict, folder: Path) -> dict:
     """Run one task in this process and return its figures."""
-    from crowds import run_dead_writers, run_forks, run_processes, run_threads
+    from crowds import run_backups, run_dead_writers, run_forks, run_processes, run_threads
     from faults import FAULTS, run_faults
     from full import run_fills
     from kills import run_kills
@@ -81,6 +82,8 @@ def perform(task: dict, folder: Path) -> dict:
             return run_processes(folder, task["count"], task["seconds"], task["seed"])
         case "dead writers":
             return run_dead_writers(folder, task["count"])
+        case "backups":
+            return run_backups(folder, task["count"])
         case "forks":
             return run_forks(folder, task["count"])
         case "model":
@@ -155,7 +158,7 @@ def as_markdown(report: dict) -> str:
     figures = report["figures"]
     kills, fills = figures["kills"], figures["fills"]
     faults = {n: f for n, f in figures.items() if n.startswith("fault: ")}
-    crowd = {n: figures[n] for n in ("threads", "processes", "dead writers", "forks")}
+    crowd = {n: figures[n] for n in ("threads", "processes", "dead writers", "forks", "backups")}
     mutated = {n: sum(figures[n].values()) for n in ("sealed", "unsealed")}
     lines = [
         "# What the index survived",
@@ -190,6 +193,8 @@ def as_markdown(report: dict) -> str:
         f"{crowd['processes']['writes']:,} writes, {crowd['processes']['reads']:,} full looks |",
         f"| writers killed while they held the lock | {crowd['dead writers']['dead writers']}; the next "
         f"one wrote after at most {crowd['dead writers']['slowest takeover, ms']} ms |",
+        f"| backups while a thread was writing | {crowd['backups']['backups']}, each one committed state; "
+        f"{crowd['backups']['writes meanwhile']:,} writes meanwhile |",
         f"| forks while threads were reading | {crowd['forks']['forks']} |",
         "",
         "Nobody saw an error, half a commit, or a hit without its document.",

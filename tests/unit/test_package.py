@@ -122,3 +122,35 @@ def test_every_error_has_one_root_and_a_builtin():
 
 def test_version_has_one_home():
     assert PROJECT["version"] == diptych.__version__
+
+
+def test_nothing_in_the_package_can_run_what_it_loads():
+    import ast
+
+    banned = {
+        "pickle", "dill", "marshal", "shelve", "cloudpickle", "joblib", "yaml",
+        "eval", "exec", "read_index", "write_index", "deserialize_index", "os.system",
+        "torch.load", "load_extension", "enable_load_extension",
+    }  # fmt: skip
+    flags = {"allow_pickle", "shell", "trust_remote_code", "allow_dangerous_deserialization"}
+    found = []
+    for path in sorted(Path(diptych.__file__).parent.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name.split(".")[0] for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [(node.module or "").split(".")[0]]
+            elif isinstance(node, ast.Call):
+                called = ast.unparse(node.func)
+                method = called.rpartition(".")[2]
+                names = [called] if method in ("eval", "exec") else [called, method]
+                names += [k.arg for k in node.keywords if k.arg in flags and not _is_false(k.value)]
+            found += [f"{path.name}: {name}" for name in names if name in banned | flags]
+    assert found == []
+
+
+def _is_false(value):
+    import ast
+
+    return isinstance(value, ast.Constant) and value.value is False

@@ -117,3 +117,34 @@ def test_prefixes_are_kept_apart(folder, index):
     (folder / "two.txt").unlink()
     assert all(i.startswith("a/") for i in index.sync(read(folder, prefix="a")).removed)
     assert any(s.startswith("b/two") for s in sources(index))
+
+
+def test_interrupted_add_of_a_folder_goes_on_where_it_was(tmp_path):
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for i in range(20):
+        (folder / f"{i:02}.txt").write_text(f"The text of file {i}.")
+
+    class Killed(StubText):
+        limit, encoded = 11, 0
+
+        def encode_document(self, texts):
+            self.encoded += len(texts)
+            if self.encoded > self.limit:
+                raise KeyboardInterrupt
+            return super().encode_document(texts)
+
+    first = Killed()
+    with (
+        MultimodalIndex(first, path=tmp_path / "index") as index,
+        pytest.raises(KeyboardInterrupt),
+    ):
+        index.add(read(folder), batch_size=4)
+    again = Killed()
+    again.limit = 10**6
+    with MultimodalIndex(again, path=tmp_path / "index") as index:
+        stored = len(index)
+        assert stored >= 4
+        report = index.add(read(folder), batch_size=4)
+        assert (report.added, report.skipped) == (20 - stored, stored)
+    assert again.encoded == 20 - stored + 1  # and the probe
