@@ -114,7 +114,9 @@ def run_mutations(folder: Path, count: int, seed: int, sealed: bool = True) -> d
     kinds_of_file = sorted({_kind(p, original) for p in files})
     seen: Counter[str] = Counter()
     result = folder / "result"
-    for number in range(count):
+    number = 0
+    while sum(seen.values()) < count:
+        number += 1
         # Every kind of file has its turn, however many there are of it.
         kind_of_file = kinds_of_file[number % len(kinds_of_file)]
         chosen = [p for p in files if _kind(p, original) == kind_of_file]
