@@ -88,5 +88,7 @@ def test_backup_never_replaces_anything(tmp_path):
     (tmp_path / "copy" / "mine.txt").write_text("x")
     with pytest.raises(FormatError, match="already"):
         backup_folder(tmp_path / "index", tmp_path / "copy")
+    with pytest.raises(FormatError, match="lies inside of the index"):
+        backup_folder(tmp_path / "index", tmp_path / "index" / "sub" / "copy")
     with pytest.raises(FormatError, match="There is no index"):
         backup_folder(tmp_path / "nothing", tmp_path / "other")

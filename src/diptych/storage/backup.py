@@ -40,7 +40,7 @@ def backup_folder(folder: Path, to: Path) -> BackupReport:
         to: Where the copy goes. Nothing, or an empty folder, may be there.
 
     Raises:
-        FormatError: There is no index, or something is at ``to`` already.
+        FormatError: There is no index, something is at ``to`` already, or it lies inside the index.
         CorruptionError: The index is damaged; the copy is not kept.
         StorageError: The disk failed or is full.
     """
@@ -48,6 +48,11 @@ def backup_folder(folder: Path, to: Path) -> BackupReport:
         raise FormatError(
             f"Something is at {str(to)!r} already; expected a path at which there is nothing. "
             "A backup never replaces one: choose another name."
+        )
+    if folder.resolve() in to.resolve().parents:
+        raise FormatError(
+            f"{str(to)!r} lies inside of the index {str(folder)!r}; a copy there would share its fate. "
+            "Choose a place outside."
         )
     partial = to.with_name(f"{to.name}.partial")
     try:
