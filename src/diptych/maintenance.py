@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from diptych.align.fusion_model import ConcatFusion
+from diptych.encoders.named import MODELS_SETTING, name_of
 from diptych.index.archive import export_folder, import_file
 from diptych.index.compatible import check_encoders, spaces_of
 from diptych.index.embed import Models
@@ -172,7 +173,7 @@ def reembed(
         fusion_model: As for ``MultimodalIndex``.
         batch_size: How many documents are encoded and stored together.
         show_progress: Show a progress bar on standard error.
-        settings: Words to keep with the index, such as the names of its models.
+        settings: Words to keep with the index.
         lock_timeout: How many seconds to wait for another writer.
 
     Raises:
@@ -192,6 +193,7 @@ def reembed(
         with_probes(spaces_of(models), models),
         batch_size=batch_size,
         show_progress=show_progress,
-        settings=settings or {},
+        # The old names must not stay when the new encoders have none.
+        settings={MODELS_SETTING: name_of(text_encoder, image_encoder), **(settings or {})},
         lock_timeout=lock_timeout,
     )

@@ -315,8 +315,7 @@ def reembed(
     chosen = models or _remembered(index)
     text, image = load_models(chosen)
     report = maintenance.reembed(
-        index, text, image, batch_size=batch_size, show_progress=not json,
-        settings={MODELS_SETTING: chosen},
+        index, text, image, batch_size=batch_size, show_progress=not json
     )  # fmt: skip
     if json:
         show.print_json(out, asdict(report))
@@ -358,7 +357,6 @@ def _open(
         image,
         path=path,
         images="reference" if reference else "copy",
-        settings={MODELS_SETTING: chosen},
     )
 
 

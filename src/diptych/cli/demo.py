@@ -11,7 +11,7 @@ from rich.rule import Rule
 from rich.text import Text
 
 from diptych.cli import show
-from diptych.cli.models import DEFAULT, MODELS_SETTING, load_models
+from diptych.cli.models import DEFAULT, load_models
 from diptych.demo import lay_out, questions
 from diptych.errors import MissingExtra
 from diptych.index import MultimodalIndex
@@ -33,9 +33,7 @@ def run_demo(folder: Path, out: Console, *, as_json: bool) -> None:
     """
     material = lay_out(folder / "material")
     text, image = load_models(DEFAULT)
-    with MultimodalIndex(
-        text, image, path=folder / "index", settings={MODELS_SETTING: DEFAULT}
-    ) as index:
+    with MultimodalIndex(text, image, path=folder / "index") as index:
         reading = read(material)
         report = index.upsert(reading, show_progress=not as_json)
         retriever = MultimodalRetriever.from_index(index)

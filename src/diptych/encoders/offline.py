@@ -36,6 +36,7 @@ class OfflineTextEncoder:
     dim: int
     space: str
     fingerprint: str
+    recipe = "offline"
 
     def __init__(self, *, device: str = "auto", batch_size: int = 64) -> None:
         folder = _model_folder()

@@ -57,6 +57,7 @@ class OpenClipEncoder:
     dim: int
     space: str
     fingerprint: str
+    recipe: str
 
     def __init__(
         self,
@@ -88,6 +89,10 @@ class OpenClipEncoder:
         self.dim = self._towers.dim
         self.space = f"{source.name}@{self._towers.weights[:8]}"
         self.fingerprint = self._towers.fingerprint
+        is_file = pretrained is not None and Path(pretrained).is_file()
+        is_plain = not (config or preprocess or cache_dir or is_file)
+        tag = f"/{pretrained}" if pretrained else ""
+        self.recipe = f"open-clip:{model_name}{tag}" if is_plain else ""
 
     @classmethod
     def from_folder(
@@ -117,7 +122,7 @@ class OpenClipEncoder:
             InvalidArgument: As for the class.
         """
         path = Path(folder)
-        return cls(
+        encoder = cls(
             path.resolve().name,
             weights_in(path, allow_unsafe_weights=allow_unsafe_weights),
             config=path / CONFIG_NAME,
@@ -126,6 +131,8 @@ class OpenClipEncoder:
             preprocess=preprocess,
             allow_unsafe_weights=allow_unsafe_weights,
         )
+        encoder.recipe = f"open-clip:{path.resolve()}" if preprocess is None else ""
+        return encoder
 
     def encode_query(self, texts: Sequence[str]) -> Vectors:
         """Return ``(len(texts), dim)`` float32 unit rows; the same as :meth:`encode_document`."""

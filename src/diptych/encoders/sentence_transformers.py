@@ -46,6 +46,7 @@ class SentenceTransformerEncoder:
     dim: int
     space: str
     fingerprint: str
+    recipe: str
 
     def __init__(
         self,
@@ -66,6 +67,8 @@ class SentenceTransformerEncoder:
         self.batch_size = batch_size
         source = os.fspath(model_name_or_path)
         self._model = _load(source, revision, bool(local_files_only))
+        has_options = any(o is not None for o in (query_prompt, document_prompt, revision, name))
+        self.recipe = f"sentence-transformers:{_lasting(source)}" if not has_options else ""
         self._lock = threading.Lock()  # tokenizers keep their settings in themselves
         self._query_prompt = _prompt(self._model, query_prompt, "query")
         self._document_prompt = _prompt(self._model, document_prompt, "document", "passage")
@@ -139,6 +142,11 @@ class SentenceTransformerEncoder:
         )
         values = np.asarray(rows, np.float32)
         return as_vectors(values, rows=len(texts), dim=values.shape[-1], origin=self._origin)
+
+
+def _lasting(source: str) -> str:
+    """Return a name as it is, and a folder by its whole path."""
+    return str(Path(source).resolve()) if Path(source).is_dir() else source
 
 
 def _load(source: str, revision: str | None, local_files_only: bool) -> Any:

@@ -19,7 +19,7 @@ from diptych.vectors import Vectors, unit_rows
 __all__ = ["ToyEncoder"]
 
 _VERSION = 1  # in space and fingerprint: to be raised with every change of what comes out
-_MIN_DIM = 32
+_MIN_DIM, _DIM = 32, 128
 _WORD = re.compile(r"\w+")
 _IGNORED = frozenset(
     _WORD.findall(
@@ -55,8 +55,9 @@ class ToyEncoder:
     dim: int
     space: str
     fingerprint: str
+    recipe: str
 
-    def __init__(self, dim: int = 128) -> None:
+    def __init__(self, dim: int = _DIM) -> None:
         if dim < _MIN_DIM:
             raise InvalidArgument(
                 f"ToyEncoder got dim={dim}; expected at least {_MIN_DIM}: {len(COLOURS)} for "
@@ -65,6 +66,7 @@ class ToyEncoder:
         self.dim = dim
         self.space = f"toy-{dim}"
         self.fingerprint = f"toy-{dim}-v{_VERSION}"
+        self.recipe = f"toy:{dim}" if dim != _DIM else "toy"
 
     def encode_query(self, texts: Sequence[str]) -> Vectors:
         """Return ``(len(texts), dim)`` unit rows; the same as :meth:`encode_document`."""

@@ -14,11 +14,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from diptych.align.fusion_model import ConcatFusion
+from diptych.encoders.named import MODELS_SETTING, name_of
 from diptych.errors import EncoderMismatch, InvalidArgument
 from diptych.filters import Filter
 from diptych.index.add import Given, batches, store_batch
 from diptych.index.compatible import check_can_add, check_encoders, check_spaces, spaces_of
 from diptych.index.embed import Models
+from diptych.index.opening import encoders_of
 from diptych.index.probe import check_probes, with_probes
 from diptych.index.snapshot import Snapshot
 from diptych.index.views import IndexInfo, VectorView
@@ -54,7 +56,8 @@ class MultimodalIndex:
         aligner: Maps between the two spaces where no encoder does.
         images: Whether pictures are copied into the folder ("copy"), so that the index is whole
             in itself, or stay where they are ("reference").
-        settings: Words kept with the index from its first add, such as the names of its models.
+        settings: Words kept with the index from its first add. The names of its models are among them,
+            under "models", when they have names.
         kind: How a list of more than 10,000 vectors is searched: "flat" exactly, "hnsw" through a graph,
             "ivf" in the nearest clusters. Scores are exact with each, and so is a search with a filter
             that admits little. It may differ each time that the index is opened.
@@ -101,7 +104,8 @@ class MultimodalIndex:
             text_encoder.dim if text_encoder else 0, image_encoder.dim if image_encoder else 0
         )
         self.aligner = aligner
-        self._settings = dict(settings or {})
+        name = name_of(text_encoder, image_encoder)
+        self._settings = ({MODELS_SETTING: name} if name else {}) | dict(settings or {})
         if kind not in ("flat", "hnsw", "ivf"):
             raise InvalidArgument(f'kind={kind!r} is unknown; expected "flat", "hnsw" or "ivf".')
         self._storage = LocalStorage(self.path, images, kind=kind, lock_timeout=lock_timeout)
@@ -113,6 +117,44 @@ class MultimodalIndex:
             self._storage.close()
             raise
         weakref.finalize(self, self._storage.close, timeout=EXIT_SECONDS)
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        fusion_model: FusionModel | None = None,
+        aligner: Aligner | None = None,
+        kind: IndexKind = "flat",
+        namespace: str | None = None,
+        lock_timeout: float = 0.5,
+    ) -> Self:
+        """Return the index in a folder, with the encoders that it was filled with.
+
+        Encoders of diptych are loaded by the names that the index remembers; one that lives on a model
+        hub is fetched from there if it is not on this machine. Give encoders to the class instead when
+        they are your own, or when you do not know where the index comes from.
+
+        Args:
+            path: The folder.
+            fusion_model: As for the class.
+            aligner: As for the class.
+            kind: As for the class.
+            namespace: As for the class.
+            lock_timeout: As for the class.
+
+        Raises:
+            FormatError: There is no index.
+            InvalidArgument: The index does not remember its encoders.
+            MissingExtra: An encoder needs a package that is not installed.
+            EncoderMismatch: What was loaded is not what the index was filled with.
+        """
+        folder = namespace_folder(Path(path), namespace) if namespace is not None else Path(path)
+        text_encoder, image_encoder = encoders_of(folder)
+        return cls(
+            text_encoder, image_encoder, path=path, fusion_model=fusion_model, aligner=aligner,
+            kind=kind, namespace=namespace, lock_timeout=lock_timeout,
+        )  # fmt: skip
 
     # -- changing ---------------------------------------------------------------------------
 

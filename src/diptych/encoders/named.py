@@ -1,0 +1,84 @@
+"""Encoders by name: what an index remembers, so that it can be opened again by its path alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from diptych.encoders.offline import OfflineTextEncoder
+from diptych.encoders.open_clip import OpenClipEncoder
+from diptych.encoders.sentence_transformers import SentenceTransformerEncoder
+from diptych.encoders.toy import ToyEncoder
+from diptych.errors import InvalidArgument
+
+__all__ = ["HELP", "MODELS_SETTING", "load_encoders", "name_of"]
+
+MODELS_SETTING = "models"
+"""Under which name an index remembers its models."""
+
+HELP = (
+    "Which models to use, TEXT+IMAGE or one for both. Text: offline (all-MiniLM-L6-v2 from its package), "
+    "sentence-transformers:NAME. Image or both: open-clip:MODEL/TAG or open-clip:FOLDER, toy (pictures by "
+    "colour only; for trying out). The index remembers them."
+)
+
+
+def load_encoders(name: str) -> tuple[Any, Any]:
+    """Return the text encoder and the image encoder that a name stands for; None for "none".
+
+    Args:
+        name: ``TEXT+IMAGE``, or one for both: "offline", "toy", "sentence-transformers:NAME",
+            "open-clip:MODEL/TAG", "open-clip:FOLDER".
+
+    Raises:
+        InvalidArgument: The name is unknown.
+        MissingExtra: What it needs is not installed.
+    """
+    text, plus, image = name.partition("+")
+    if not plus:
+        both = _image_encoder(text)
+        return both, both
+    return _text_encoder(text), None if image == "none" else _image_encoder(image)
+
+
+def name_of(text_encoder: object, image_encoder: object) -> str:
+    """Return the name under which :func:`load_encoders` gives these encoders; "" if there is none.
+
+    An encoder has one when it says so in an attribute ``recipe``.
+    """
+    recipes = [_recipe(encoder) for encoder in (text_encoder, image_encoder)]
+    if not all(recipes) or any("+" in recipe for recipe in recipes) or recipes == ["none", "none"]:
+        return ""
+    if text_encoder is image_encoder:
+        return recipes[0]
+    return "+".join(recipes)
+
+
+def _recipe(encoder: object) -> str:
+    recipe = "none" if encoder is None else getattr(encoder, "recipe", "")
+    return recipe if isinstance(recipe, str) else ""
+
+
+def _text_encoder(name: str) -> Any:
+    kind, _, rest = name.partition(":")
+    if name == "none":
+        return None
+    if name == "offline":
+        return OfflineTextEncoder()
+    if kind == "sentence-transformers" and rest:
+        return SentenceTransformerEncoder(rest)
+    return _image_encoder(name)
+
+
+def _image_encoder(name: str) -> Any:
+    kind, _, rest = name.partition(":")
+    if kind == "toy" and (not rest or rest.isdigit()):
+        return ToyEncoder(int(rest)) if rest else ToyEncoder()
+    if kind == "open-clip" and rest:
+        if Path(rest).is_dir():
+            return OpenClipEncoder.from_folder(rest)
+        if rest.startswith("hf-hub:"):
+            return OpenClipEncoder(rest)
+        model, _, tag = rest.partition("/")
+        return OpenClipEncoder(model, pretrained=tag or None)
+    raise InvalidArgument(f"Unknown model {name!r}. {HELP}")
