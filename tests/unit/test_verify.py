@@ -4,8 +4,9 @@ import sqlite3
 import pytest
 
 from diptych import Document, MultimodalIndex
-from diptych.errors import CorruptionError, FormatError, LockedError, MediaError
+from diptych.errors import CorruptionError, FormatError, LockedError, MediaError, StorageError
 from diptych.image import Image
+from diptych.storage import files
 from diptych.storage.maintenance import verify_folder
 from stubs import StubJoint, StubText, png
 
@@ -102,6 +103,24 @@ def test_lost_segment_costs_vectors_that_adding_again_brings_back(path):
         assert index.add(DOCUMENTS).updated == 3
         assert index.text_index.search(StubText().encode_query(["a red pump"]), 1)[0][0].id == "t1"
     assert verify_folder(path, deep=True).problems == ()
+
+
+@pytest.mark.parametrize("fails", [1, 2])
+def test_a_read_that_fails_once_is_no_damage(path, monkeypatch, fails):
+    read, calls = files.read, []
+
+    def read_badly(*arguments, **options):
+        calls.append(arguments)
+        if len(calls) <= fails:
+            raise StorageError("Input/output error")
+        return read(*arguments, **options)
+
+    monkeypatch.setattr(files, "read", read_badly)
+    report = verify_folder(path, repair=True)
+    assert report.is_whole == (fails == 1)
+    assert (report.repaired == ()) == (fails == 1)
+    with open_index(path) as index:
+        assert len(index.text_index) == (2 if fails == 1 else 0)
 
 
 def test_lost_picture_is_restored_from_where_it_came_or_by_adding_again(tmp_path):

@@ -104,15 +104,24 @@ def verify_folder(
 def _repair(folder: Path) -> list[str]:
     done: list[str] = []
     break_seal(folder / DATABASE)
-    problems, _ = _look(folder, deep=True)
+    problems = _lasting_problems(folder)
     if any(problem.part == "database" for problem in problems):
         done.append(salvage(folder / DATABASE, folder))
-        problems, _ = _look(folder, deep=True)
+        problems = _lasting_problems(folder)
     with (
         CONNECTED.inside(folder),
         _closing(WritableDatabase(folder / DATABASE, "write")) as database,
     ):
         return done + mend(database, folder, Pictures(folder, "copy"), problems)
+
+
+def _lasting_problems(folder: Path) -> list[Problem]:
+    """Return what is wrong, also when one looks again: a read that failed once is no damage."""
+    problems, _ = _look(folder, deep=True)
+    if all(problem.part == "stray" for problem in problems):
+        return problems
+    again = {(problem.part, problem.where) for problem in _look(folder, deep=True)[0]}
+    return [problem for problem in problems if (problem.part, problem.where) in again]
 
 
 def _look(folder: Path, *, deep: bool) -> tuple[list[Problem], tuple[int, int, int]]:

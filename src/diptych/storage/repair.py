@@ -138,11 +138,13 @@ def salvage(path: Path, folder: Path) -> str:
 def _try(
     connection: sqlite3.Connection, sql: str, parameters: Sequence[int] = ()
 ) -> list[tuple[Any, ...]]:
-    """Return the rows of a query, or none where the file cannot be read."""
-    try:
-        return connection.execute(sql, parameters).fetchall()
-    except sqlite3.Error:
-        return []
+    """Return the rows of a query, or none where the file cannot be read, also the second time."""
+    for _ in range(2):
+        try:
+            return connection.execute(sql, parameters).fetchall()
+        except sqlite3.Error:
+            pass
+    return []
 
 
 def _quarantine_documents(database: WritableDatabase, folder: Path, keys: Sequence[int]) -> str:
