@@ -1,4 +1,6 @@
+import asyncio
 import importlib.util
+import inspect
 
 import pytest
 from manual import WaitingEncoder, manual
@@ -13,6 +15,19 @@ collect_ignore_glob = [f"test_{name}*" for name in MISSING]
 
 def pytest_report_header():
     return f"adapters not tested, not installed: {', '.join(MISSING)}" if MISSING else None
+
+
+@pytest.fixture(autouse=True)
+def _event_loop_that_is_closed(request):
+    """LlamaIndex's engines open an event loop in a thread that has none, and leave it open."""
+    if "llama" not in request.module.__name__ or inspect.iscoroutinefunction(request.function):
+        yield
+        return
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield
+    asyncio.set_event_loop(None)
+    loop.close()
 
 
 @pytest.fixture

@@ -4,13 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from llama_index.core.base.llms.types import (
-    ChatMessage,
-    ChatResponse,
-    ImageBlock,
-    LLMMetadata,
-    TextBlock,
-)
 from llama_index.core.callbacks import CallbackManager, CBEventType, LlamaDebugHandler
 from llama_index.core.embeddings import MultiModalEmbedding
 from llama_index.core.llms import MockLLM
@@ -26,13 +19,13 @@ from llama_index.core.schema import (
     TextNode,
 )
 from llama_index.core.vector_stores.types import MetadataFilter, MetadataFilters
+from llama_stubs import RecordingLLM, pictures, words
 from manual import BLUE, RED, WaitingEncoder, manual, run_beside
-from pydantic import PrivateAttr
 
 from diptych import Document, Image, MultimodalIndex, MultimodalRetriever, ToyEncoder
 from diptych.errors import InvalidArgument, MediaError
 from diptych.llama_index import (
-    DiptychEmbedding,
+    DiptychMultiModalEmbedding,
     DiptychNode,
     DiptychRetriever,
     DiptychVectorStore,
@@ -40,41 +33,6 @@ from diptych.llama_index import (
 from stubs import StubImage, StubText, png
 
 MODES = ["compact", "refine", "tree_summarize", "simple_summarize", "accumulate"]
-
-
-class RecordingLLM(MockLLM):
-    """A chat model that answers "It is red." and keeps the messages it was sent."""
-
-    _seen: list = PrivateAttr(default_factory=list)
-
-    def __init__(self):
-        super().__init__(is_chat_model=True)
-
-    @property
-    def seen(self):
-        return self._seen
-
-    @property
-    def metadata(self):
-        # LlamaIndex counts a picture as 2,125 tokens, and by default a model takes 3,900.
-        return LLMMetadata(context_window=128_000, is_chat_model=True)
-
-    def chat(self, messages, **kwargs):
-        self._seen.append(list(messages))
-        return ChatResponse(message=ChatMessage(content="It is red.", role="assistant"))
-
-    async def achat(self, messages, **kwargs):
-        return self.chat(messages, **kwargs)
-
-
-def pictures(messages):
-    blocks = [block for message in messages for block in message.blocks]
-    return [b.resolve_image().read() for b in blocks if isinstance(b, ImageBlock)]
-
-
-def words(messages):
-    blocks = [block for message in messages for block in message.blocks]
-    return "\n".join(b.text for b in blocks if isinstance(b, TextBlock))
 
 
 @pytest.fixture
@@ -352,7 +310,7 @@ class TestComposition:
 class TestEmbedding:
     @pytest.fixture
     def model(self):
-        return DiptychEmbedding(ToyEncoder())
+        return DiptychMultiModalEmbedding(ToyEncoder())
 
     async def test_texts_and_queries(self, model):
         expected = ToyEncoder().encode_document(["red", "blue"]).tolist()
@@ -377,21 +335,23 @@ class TestEmbedding:
 
     def test_a_batch_is_one_call(self):
         text, image = StubText(), StubImage()
-        model = DiptychEmbedding(text, image, embed_batch_size=10)
+        model = DiptychMultiModalEmbedding(text, image, embed_batch_size=10)
         model.get_text_embedding_batch(["a", "b", "c"])
         model.get_image_embedding_batch([__import__("io").BytesIO(RED)] * 3)
         assert (len(text.calls), len(image.calls)) == (1, 1)
 
     def test_what_is_missing_is_said(self):
         with pytest.raises(InvalidArgument, match="nothing that encodes texts"):
-            DiptychEmbedding(image_encoder=StubImage())
+            DiptychMultiModalEmbedding(image_encoder=StubImage())
         with pytest.raises(InvalidArgument, match="without an image encoder"):
-            DiptychEmbedding(StubText()).get_image_embedding("a.png")
+            DiptychMultiModalEmbedding(StubText()).get_image_embedding("a.png")
 
     def test_its_name_is_the_space_of_the_vectors(self, model):
         assert model.model_name == "toy-128"
-        assert model.to_dict()["class_name"] == "DiptychEmbedding"
+        assert model.to_dict()["class_name"] == "DiptychMultiModalEmbedding"
 
     async def test_the_event_loop_is_not_blocked(self):
         encoder = WaitingEncoder()
-        assert await run_beside(encoder, DiptychEmbedding(encoder).aget_query_embedding("red"))
+        assert await run_beside(
+            encoder, DiptychMultiModalEmbedding(encoder).aget_query_embedding("red")
+        )

@@ -42,7 +42,7 @@ from diptych.errors import (
     VectorError,
 )
 from diptych.langchain import DiptychVectorStore as LangChainStore
-from diptych.llama_index import DiptychEmbedding, DiptychNode, DiptychVectorStore
+from diptych.llama_index import DiptychMultiModalEmbedding, DiptychNode, DiptychVectorStore
 from stubs import png
 
 TOY = ToyEncoder()
@@ -50,7 +50,7 @@ B64 = base64.b64encode(RED).decode()
 
 
 def embedded(*nodes):
-    model = DiptychEmbedding(TOY)
+    model = DiptychMultiModalEmbedding(TOY)
     for node in nodes:
         content = node.get_content(MetadataMode.EMBED)
         node.embedding = model.get_text_embedding(content) if content else None
@@ -306,7 +306,7 @@ class TestWithoutAModel:
         store = DiptychVectorStore()
         with pytest.raises(InvalidArgument, match="no index yet"):
             _ = store.index
-        with pytest.raises(InvalidArgument, match="no embedding"):
+        with pytest.raises(InvalidArgument, match="no text with an embedding"):
             store.add([TextNode(text="a")])
         store.add([TextNode(id_="n", text="a", embedding=[1.0, 0.0])])
         with pytest.raises(InvalidArgument, match="without an embedding model"):
@@ -509,7 +509,7 @@ class TestPersisting:
         assert loaded.query(VectorStoreQuery([1.0, 0.0])).ids == ["n"]
 
     def test_through_a_storage_context(self, tmp_path):
-        model = DiptychEmbedding(TOY)
+        model = DiptychMultiModalEmbedding(TOY)
         context = StorageContext.from_defaults(vector_store=DiptychVectorStore(embed_model=TOY))
         VectorStoreIndex(corpus(), storage_context=context, embed_model=model)
         context.persist(str(tmp_path))
@@ -556,7 +556,7 @@ class TestPersisting:
 class TestFrameworks:
     def test_a_vector_store_index_round_trip(self):
         store = DiptychVectorStore(embed_model=TOY)
-        model = DiptychEmbedding(TOY)
+        model = DiptychMultiModalEmbedding(TOY)
         context = StorageContext.from_defaults(vector_store=store)
         built = VectorStoreIndex.from_documents(
             [LlamaDocument(text="a red pump", id_="d1"), LlamaDocument(text="blue", id_="d2")],
@@ -573,7 +573,9 @@ class TestFrameworks:
         assert len(store.index) == 1
 
     async def test_filters_and_modes_through_the_index(self, store):
-        index = VectorStoreIndex.from_vector_store(store, embed_model=DiptychEmbedding(TOY))
+        index = VectorStoreIndex.from_vector_store(
+            store, embed_model=DiptychMultiModalEmbedding(TOY)
+        )
         retriever = index.as_retriever(similarity_top_k=3, filters=filters(n=2))
         assert [n.node_id for n in await retriever.aretrieve("red")] == ["blue"]
         hybrid = index.as_retriever(vector_store_query_mode="hybrid", alpha=0.0)

@@ -2,7 +2,8 @@
 
 A node is stored as a document with its text, its picture and its metadata, so that the same index
 serves LangChain and diptych's own retriever. What only LlamaIndex knows (class, relationships,
-templates, excluded keys) is kept under one metadata key, ``RESERVED_KEY``.
+templates, excluded keys) is kept under one metadata key, ``RESERVED_KEY``. A node may come with that
+key: it then says what the document belongs to (``grouped``), which a node has no field for.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import base64
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from llama_index.core.schema import (
     BaseNode,
@@ -23,19 +24,32 @@ from llama_index.core.schema import (
     NodeWithScore,
     TextNode,
 )
+from pydantic import PrivateAttr
 
-from diptych.errors import DiptychError
-from diptych.llama_index.node import DiptychNode, picture_of
+from diptych.errors import DiptychError, DocumentError
+from diptych.llama_index.node import DiptychNode, has_picture, picture_of
 from diptych.types import Document as Stored
-from diptych.types import FusedDocument, Image
+from diptych.types import Evidence, FusedDocument, Image
 
-__all__ = ["REF_DOC_ID", "RESERVED_KEY", "to_node", "to_node_with_score", "to_stored"]
+__all__ = [
+    "REF_DOC_ID",
+    "RESERVED_KEY",
+    "SOURCE_HASH",
+    "RetrievedNode",
+    "grouped",
+    "to_node",
+    "to_node_with_score",
+    "to_stored",
+]
 
 RESERVED_KEY = "_diptych"
 """The metadata key under which a document keeps what only LlamaIndex needs."""
 
 REF_DOC_ID = f"{RESERVED_KEY}.ref_doc_id"
 """How a filter addresses the source document of a node."""
+
+SOURCE_HASH = "source_hash"
+"""What was in the source document of a node, so that a change is noticed."""
 
 _CLASSES: dict[str, type[BaseNode]] = {
     "TextNode": TextNode,
@@ -49,11 +63,41 @@ _CLASSES: dict[str, type[BaseNode]] = {
 _KEPT_ELSEWHERE = {"embedding": True, "metadata": True, "text": True, "image": True}
 
 
+class RetrievedNode(NodeWithScore):
+    """A retrieved node that knows why it was found."""
+
+    _fused: FusedDocument | None = PrivateAttr(default=None)
+
+    @property
+    def fused(self) -> FusedDocument | None:
+        """What diptych retrieved, with its evidence; None in a copy that went through JSON."""
+        return self._fused
+
+    @property
+    def evidence(self) -> tuple[Evidence, ...]:
+        """Which list found which document, at which rank, with what raw score."""
+        return self._fused.evidence if self._fused is not None else ()
+
+
+N = TypeVar("N", bound=BaseNode)
+
+
+def grouped(node: N, *, group: str | None, order: int = 0, source_hash: str = "") -> N:
+    """Return a copy of a node that says which group it belongs to; see ``diptych.Document``."""
+    said = {"group": group, "order": order, SOURCE_HASH: source_hash}
+    copy = node.model_copy()
+    copy.metadata = {**node.metadata, RESERVED_KEY: said}
+    for name in ("excluded_embed_metadata_keys", "excluded_llm_metadata_keys"):
+        keys = getattr(node, name)
+        setattr(copy, name, keys if RESERVED_KEY in keys else [*keys, RESERVED_KEY])
+    return copy
+
+
 def to_stored(node: BaseNode) -> Stored:
     """Return a node as a document to store.
 
-    A node without text of its own, but with a vector, is stored with what the vector was made of:
-    its metadata in words.
+    A node of metadata alone that has a vector is stored with what the vector was made of: its
+    metadata in words.
 
     Raises:
         DocumentError: Neither text nor picture, or metadata that is not JSON.
@@ -61,7 +105,8 @@ def to_stored(node: BaseNode) -> Stored:
     """
     dump = node.model_dump(mode="json", exclude=_KEPT_ELSEWHERE)
     text = own = node.get_content(MetadataMode.NONE)
-    if not own.strip() and node.embedding is not None:
+    image = picture_of(node)
+    if not own.strip() and node.embedding is not None and image is None:
         text = node.get_content(MetadataMode.EMBED)
     resource = dump.get("text_resource")
     if resource is not None:
@@ -75,11 +120,23 @@ def to_stored(node: BaseNode) -> Stored:
         record["text"] = own
     if isinstance(node, ImageNode) and node.image is not None:
         record["inline"] = "image"
+    said = node.metadata.get(RESERVED_KEY)
+    said = said if isinstance(said, Mapping) else {}
+    if said.get(SOURCE_HASH):
+        record[SOURCE_HASH] = said[SOURCE_HASH]
+    text = text if text.strip() else ""
+    if not text and image is None and has_picture(node):
+        raise DocumentError(
+            f"Node {node.node_id!r} has a picture at a URL and no text; diptych never fetches a URL. "
+            "Download it and pass image_path= or image=, or give the node a text."
+        )
     return Stored(
         text=text or None,
-        image=picture_of(node),
+        image=image,
         id=node.node_id,
         metadata={**node.metadata, RESERVED_KEY: record},
+        group=said.get("group"),
+        order=said.get("order", 0),
     )
 
 
@@ -103,20 +160,25 @@ def to_node(stored: Stored) -> BaseNode:
     return _with_pictures(dump, (stored.image,), inline="inline" in record)
 
 
-def to_node_with_score(fused: FusedDocument) -> NodeWithScore:
+def to_node_with_score(fused: FusedDocument) -> RetrievedNode:
     """Return one node for related documents: their texts, their pictures, and one score.
 
     Identity, metadata, relationships and templates are those of the document found first.
     """
+    found = RetrievedNode(node=_to_one_node(fused), score=fused.score)
+    found._fused = fused
+    return found
+
+
+def _to_one_node(fused: FusedDocument) -> BaseNode:
     nodes = [to_node(document) for document in fused.documents]
     first = next((node for node in nodes if node.node_id == fused.id), nodes[0])
     if len(nodes) == 1:
-        return NodeWithScore(node=first, score=fused.score)
+        return first
     texts = [text for node in nodes if (text := node.get_content(MetadataMode.NONE)).strip()]
     fields = first.model_dump(include=_SHARED)
     fields |= {"text": "\n\n".join(texts), "metadata": dict(first.metadata)}
-    node = _with_pictures(fields, fused.images) if fused.images else TextNode.from_dict(fields)
-    return NodeWithScore(node=node, score=fused.score)
+    return _with_pictures(fields, fused.images) if fused.images else TextNode.from_dict(fields)
 
 
 _SHARED = {

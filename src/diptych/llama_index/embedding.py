@@ -14,12 +14,12 @@ from diptych.errors import InvalidArgument
 from diptych.protocols import ImageEncoder, TextEncoder
 from diptych.types import Image
 
-__all__ = ["DiptychEmbedding"]
+__all__ = ["DiptychMultiModalEmbedding"]
 
 Embedding = list[float]
 
 
-class DiptychEmbedding(MultiModalEmbedding):
+class DiptychMultiModalEmbedding(MultiModalEmbedding):
     """Embeds texts and pictures with encoders of diptych, in whole batches.
 
     Args:
@@ -44,7 +44,7 @@ class DiptychEmbedding(MultiModalEmbedding):
         image: object = text_encoder if image_encoder is None else image_encoder
         if not isinstance(text, TextEncoder):
             raise InvalidArgument(
-                "DiptychEmbedding has nothing that encodes texts. Pass text_encoder=, or an image "
+                "DiptychMultiModalEmbedding has nothing that encodes texts. Pass text_encoder=, or an image "
                 "encoder that also encodes texts, such as OpenClipEncoder."
             )
         super().__init__(**{"model_name": text.space, **options})
@@ -54,7 +54,17 @@ class DiptychEmbedding(MultiModalEmbedding):
     @classmethod
     def class_name(cls) -> str:
         """Return the name under which LlamaIndex refers to the class."""
-        return "DiptychEmbedding"
+        return "DiptychMultiModalEmbedding"
+
+    @property
+    def text_encoder(self) -> TextEncoder:
+        """What embeds texts."""
+        return self._text
+
+    @property
+    def image_encoder(self) -> ImageEncoder | None:
+        """What embeds pictures, if anything does."""
+        return self._image
 
     def _get_text_embeddings(self, texts: list[str]) -> list[Embedding]:
         rows: list[Embedding] = self._text.encode_document(texts).tolist()
@@ -70,7 +80,7 @@ class DiptychEmbedding(MultiModalEmbedding):
     def _get_image_embeddings(self, img_file_paths: list[ImageType]) -> list[Embedding]:
         if self._image is None:
             raise InvalidArgument(
-                "DiptychEmbedding was made without an image encoder. Pass image_encoder=."
+                "DiptychMultiModalEmbedding was made without an image encoder. Pass image_encoder=."
             )
         images = [_image(picture) for picture in img_file_paths]
         rows: list[Embedding] = self._image.encode_image(images).tolist()

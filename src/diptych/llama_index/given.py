@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from diptych.encoders.named import MODELS_SETTING
 from diptych.errors import InvalidArgument
 from diptych.index import MultimodalIndex
 from diptych.protocols import ImageEncoder, TextEncoder
@@ -51,6 +52,8 @@ def open_index(
 ) -> MultimodalIndex | None:
     """Return an index; None when nothing says yet which dimension its texts have.
 
+    Without models, a folder is opened with those that it remembers.
+
     Args:
         path: A folder, or None for memory.
         text_encoder: The model of the texts, when the store has one.
@@ -60,9 +63,11 @@ def open_index(
     if text_encoder is not None:
         return MultimodalIndex(text_encoder, image_encoder, path=path)
     if path is not None:
-        stored = MultimodalIndex(None, image_encoder, path=path)
-        space = stored.info().spaces.get("text")
-        stored.close()
+        with MultimodalIndex(None, image_encoder, path=path) as stored:
+            space = stored.info().spaces.get("text")
+            remembers = stored.settings.get(MODELS_SETTING)
+        if remembers and image_encoder is None:
+            return MultimodalIndex.open(path)
         if space is not None:
             given = GivenVectors(space.dim, space.name, space.fingerprint)
             return MultimodalIndex(given, image_encoder, path=path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from hashlib import sha256
 from io import BytesIO
 from pathlib import PurePath
 from typing import Any
@@ -22,7 +23,7 @@ from pydantic import PrivateAttr
 from diptych.errors import DiptychError, MediaError
 from diptych.types import Image
 
-__all__ = ["DiptychNode", "picture_of"]
+__all__ = ["DiptychNode", "has_picture", "picture_of"]
 
 
 class DiptychNode(ImageNode):
@@ -36,12 +37,35 @@ class DiptychNode(ImageNode):
     _pictures: tuple[Image, ...] = PrivateAttr(default=())
 
     @property
+    def hash(self) -> str:
+        """What changes with text, metadata or pictures; also when a file gets another content.
+
+        Of a retrieved node the metadata does not count: retrievers that find the same words and
+        pictures by different parts of them have found the same, which a fusion then adds up.
+        """
+        parts = [self.text, *(_identity(picture) for picture in self.pictures)]
+        if not self._pictures:
+            parts += [str(self.metadata), str(self.image_url)]
+        return sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
+
+    @property
     def pictures(self) -> tuple[Image, ...]:
         """The pictures in reading order; opened when they are needed."""
         if self._pictures:
             return self._pictures
         own = picture_of(self)
         return () if own is None else (own,)
+
+    def get_content(self, metadata_mode: MetadataMode = MetadataMode.NONE) -> str:
+        """Return text and metadata as ``TextNode`` does.
+
+        Where everything is asked for (``MetadataMode.ALL``) and there are no words, it tells
+        pictures apart: LlamaIndex's ingestion cache goes by it.
+        """
+        content: str = super().get_content(metadata_mode)
+        if metadata_mode == MetadataMode.ALL and not self.text.strip():
+            return "\n".join([content, *(_identity(picture) for picture in self.pictures)])
+        return content
 
     def resolve_image(self) -> ImageType:
         """Return the first picture as LlamaIndex's engines expect it: a stream, or a path."""
@@ -61,6 +85,15 @@ class DiptychNode(ImageNode):
         if not self.pictures and self.image_url:
             blocks.append(ImageBlock(url=self.image_url, image_mimetype=self.image_mimetype))
         return blocks
+
+
+def has_picture(node: BaseNode) -> bool:
+    """Whether a node refers to a picture, which need not be readable."""
+    if isinstance(node, ImageNode):
+        fields = (node.image, node.image_path, node.image_url)
+        return any(fields) or (isinstance(node, DiptychNode) and bool(node.pictures))
+    resource = node.image_resource if isinstance(node, Node) else None
+    return resource is not None and any((resource.data, resource.path, resource.url))
 
 
 def picture_of(node: BaseNode) -> Image | None:
@@ -96,6 +129,13 @@ def _picture(
     if path:
         return Image(path)
     return Image.of(url) if url and url.startswith("data:") else None
+
+
+def _identity(picture: Image) -> str:
+    try:
+        return picture.sha256
+    except (DiptychError, OSError):
+        return picture.name
 
 
 def _block(picture: Image) -> ImageBlock | TextBlock:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from llama_index.core.indices.query.embedding_utils import get_top_k_mmr_embeddings
-from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryMode
+from llama_index.core.vector_stores.types import (
+    MetadataFilters,
+    VectorStoreQuery,
+    VectorStoreQueryMode,
+)
 
 from diptych.errors import InvalidArgument
 from diptych.filters import Filter
@@ -16,7 +20,7 @@ from diptych.llama_index.convert import REF_DOC_ID
 from diptych.llama_index.filters import to_filter
 from diptych.vectors import Vectors, unit_rows
 
-__all__ = ["Scored", "restriction", "run"]
+__all__ = ["Scored", "restricted_to", "restriction", "run"]
 
 Scored = list[tuple[str, float]]
 """Ids of documents with their similarity, best first."""
@@ -49,14 +53,23 @@ def run(index: MultimodalIndex, query: VectorStoreQuery, options: Mapping[str, A
 
 
 def restriction(query: VectorStoreQuery) -> Filter | None:
-    """Return what a query restricts itself to: filters, node ids and source documents, all three.
+    """Return what a query restricts itself to; see :func:`restricted_to`."""
+    return restricted_to(query.filters, query.node_ids, query.doc_ids)
+
+
+def restricted_to(
+    filters: MetadataFilters | None,
+    node_ids: Sequence[str] | None,
+    doc_ids: Sequence[str] | None,
+) -> Filter | None:
+    """Return the filter of metadata, node ids and source documents, all three.
 
     An empty list of ids is no restriction: ``VectorStoreIndex`` always passes one.
     """
     terms = [
-        to_filter(query.filters),
-        {"$id": list(query.node_ids)} if query.node_ids else None,
-        {REF_DOC_ID: {"$in": list(query.doc_ids)}} if query.doc_ids else None,
+        to_filter(filters),
+        {"$id": list(node_ids)} if node_ids else None,
+        {REF_DOC_ID: {"$in": list(doc_ids)}} if doc_ids else None,
     ]
     given = [term for term in terms if term]
     return {"$and": given} if given else None

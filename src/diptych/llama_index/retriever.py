@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from llama_index.core.base.base_multi_modal_retriever import MultiModalRetriever
@@ -18,9 +18,9 @@ from numpy.typing import ArrayLike
 from diptych.errors import InvalidArgument
 from diptych.index import MultimodalIndex
 from diptych.llama_index.convert import to_node_with_score
-from diptych.llama_index.filters import to_filter
+from diptych.llama_index.query import restricted_to
 from diptych.retriever import MultimodalRetriever
-from diptych.types import Image, Query
+from diptych.types import Image, Query, Weights
 
 __all__ = ["DiptychRetriever"]
 
@@ -40,8 +40,14 @@ class DiptychRetriever(MultiModalRetriever):
         index: What to search. ``DiptychVectorStore`` has one as ``store.index``.
         retriever: A retriever of diptych, instead of an index.
         similarity_top_k: How many nodes.
+        image_similarity_top_k: How many the methods for pictures alone return;
+            ``similarity_top_k`` by default. It adds nothing to what ``retrieve`` returns.
         modalities: What ``retrieve`` searches: "text", "image", "cross_modal".
         filters: Which nodes are considered; applied before the search.
+        node_ids: Only these nodes; all of them when it is empty.
+        doc_ids: Only nodes of these source documents, likewise.
+        weights: How much each ranked list counts, 1 when it is not named: "text", "image",
+            "cross_modal", "lexical".
         callback_manager: As for LlamaIndex's ``BaseRetriever``.
         object_map: Likewise.
         objects: Likewise.
@@ -51,14 +57,31 @@ class DiptychRetriever(MultiModalRetriever):
         InvalidArgument: Neither or both of index and retriever are given.
     """
 
+    OPTIONS: ClassVar[frozenset[str]] = frozenset(
+        {
+            "similarity_top_k",
+            "image_similarity_top_k",
+            "modalities",
+            "filters",
+            "node_ids",
+            "doc_ids",
+            "weights",
+        }
+    )
+    """The arguments that say what is retrieved, for engines that take them with others."""
+
     def __init__(
         self,
         index: MultimodalIndex | None = None,
         *,
         retriever: MultimodalRetriever | None = None,
         similarity_top_k: int = DEFAULT_SIMILARITY_TOP_K,
+        image_similarity_top_k: int | None = None,
         modalities: Sequence[str] = ("text", "image"),
         filters: MetadataFilters | None = None,
+        node_ids: Sequence[str] | None = None,
+        doc_ids: Sequence[str] | None = None,
+        weights: Weights | None = None,
         callback_manager: CallbackManager | None = None,
         object_map: dict[str, Any] | None = None,
         objects: list[IndexNode] | None = None,
@@ -71,8 +94,12 @@ class DiptychRetriever(MultiModalRetriever):
             retriever = MultimodalRetriever(index=index)
         self.retriever: MultimodalRetriever = retriever
         self.similarity_top_k = similarity_top_k
+        self.image_similarity_top_k = image_similarity_top_k
         self.modalities = tuple(modalities)
         self.filters = filters
+        self.node_ids = node_ids
+        self.doc_ids = doc_ids
+        self.weights = dict(weights or {})
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         return self._search(query_bundle, self.modalities)
@@ -118,11 +145,13 @@ class DiptychRetriever(MultiModalRetriever):
 
     def _search(self, bundle: QueryBundle, modalities: Sequence[str]) -> list[NodeWithScore]:
         image = Image.of(bundle.image_path) if bundle.image_path else None
+        of_pictures = tuple(modalities) == ("image",) != self.modalities
+        top_k = self.image_similarity_top_k if of_pictures else None
         found = self.retriever.retrieve(
-            Query(text=bundle.query_str or None, image=image),
-            self.similarity_top_k,
+            Query(text=bundle.query_str or None, image=image, weights=self.weights),
+            self.similarity_top_k if top_k is None else top_k,
             modalities,
-            where=to_filter(self.filters),
+            where=restricted_to(self.filters, self.node_ids, self.doc_ids),
             vectors=self._custom(bundle),
         )
         return [to_node_with_score(fused) for fused in found]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -28,6 +28,7 @@ from diptych.llama_index.convert import REF_DOC_ID, to_node, to_stored
 from diptych.llama_index.filters import to_filter
 from diptych.llama_index.given import open_index
 from diptych.protocols import ImageEncoder, TextEncoder
+from diptych.report import AddReport
 
 __all__ = ["DiptychVectorStore"]
 
@@ -52,7 +53,7 @@ class DiptychVectorStore(BasePydanticVectorStore):
 
     Args:
         index: An index that exists, instead of everything else. Embed nodes and questions with its
-            text encoder, as ``DiptychEmbedding(index.text_encoder)`` does.
+            text encoder, as ``DiptychMultiModalEmbedding(index.text_encoder)`` does.
         embed_model: Embeds the nodes that come without an embedding: a LlamaIndex embedding or an
             encoder of diptych. It must be the one that embeds the questions.
         image_encoder: Embeds the pictures.
@@ -116,12 +117,7 @@ class DiptychVectorStore(BasePydanticVectorStore):
             MediaError: Some pictures cannot be read. The other nodes have been stored.
             VectorError: An embedding has another dimension than those stored.
         """
-        if not nodes:
-            return []
-        stored = {node.node_id: to_stored(node) for node in nodes}
-        vectors = {node.node_id: node.embedding for node in nodes if node.embedding is not None}
-        index = self._ready(vectors)
-        report = index.upsert(stored.values(), text_vectors=vectors)
+        report = self.store(nodes)
         if report.failed:
             reasons = "; ".join(str(failure) for failure in report.failed)
             raise MediaError(
@@ -129,6 +125,23 @@ class DiptychVectorStore(BasePydanticVectorStore):
                 f"{reasons}"
             )
         return [node.node_id for node in nodes]
+
+    def store(self, nodes: Sequence[BaseNode]) -> AddReport:
+        """Do what :meth:`add` does, and report pictures that cannot be read instead of raising.
+
+        Raises:
+            DocumentError: As for :meth:`add`.
+            VectorError: As for :meth:`add`.
+        """
+        if not nodes:
+            return AddReport()
+        stored = {node.node_id: to_stored(node) for node in nodes}
+        vectors = {
+            node.node_id: node.embedding
+            for node in nodes
+            if node.embedding is not None and stored[node.node_id].has_text
+        }
+        return self._ready(vectors).upsert(stored.values(), text_vectors=vectors)
 
     def delete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:
         """Delete the nodes of a source document; none is fine too."""
@@ -267,14 +280,14 @@ class DiptychVectorStore(BasePydanticVectorStore):
         path = Path(persist_dir) / _NAME.format(namespace=namespace)
         return cls.from_persist_path(str(path), fs, **models)
 
-    def _ready(self, vectors: dict[str, list[float]]) -> MultimodalIndex:
+    def _ready(self, vectors: Mapping[str, list[float]]) -> MultimodalIndex:
         """Return the index; the first vectors say which dimension a new one has."""
         if self._index is None and vectors:
             self._index = open_index(*self._parts, dim=len(next(iter(vectors.values()))))
         if self._index is None:
             raise InvalidArgument(
-                "The first nodes of a DiptychVectorStore without embed_model= have no embedding. "
-                "Embed them first, or pass embed_model=."
+                "The first nodes of a DiptychVectorStore without embed_model= have no text with an "
+                "embedding. Embed them first, or pass embed_model=."
             )
         if vectors and self._index.text_encoder is None:
             raise InvalidArgument(

@@ -1,0 +1,190 @@
+"""Pictures through LlamaIndex's ingestion, which is made for texts and loses them."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from copy import copy
+from typing import Any
+from uuid import uuid4
+
+from llama_index.core.ingestion import run_transformations
+from llama_index.core.readers.base import BaseReader
+from llama_index.core.schema import (
+    BaseNode,
+    Document,
+    ImageNode,
+    MediaResource,
+    MetadataMode,
+    NodeRelationship,
+    RelatedNodeType,
+    TextNode,
+    TransformComponent,
+)
+from pydantic import PrivateAttr
+
+from diptych.ingest import read
+from diptych.llama_index.convert import RESERVED_KEY, grouped
+from diptych.llama_index.node import DiptychNode, has_picture
+from diptych.report import Failure
+from diptych.types import Document as Stored
+
+__all__ = ["DiptychReader", "KeepPictures"]
+
+logger = logging.getLogger(__name__)
+
+
+class KeepPictures(TransformComponent):
+    """Lets transformations have the texts, and keeps the pictures that they would drop or repeat.
+
+    A splitter of LlamaIndex drops a picture without words, and gives every chunk of a text its own
+    copy of the document's picture. With this, a document with a picture becomes one ``DiptychNode``
+    when its text is one chunk, and else its chunks and one node of the picture, in one group, so
+    that each of them brings the picture::
+
+        IngestionPipeline([KeepPictures(SentenceSplitter()), embed_model], vector_store=store)
+
+    Args:
+        transformations: What is done with the texts: a splitter, mostly.
+    """
+
+    _transformations: list[TransformComponent] = PrivateAttr(default_factory=list)
+
+    def __init__(self, *transformations: TransformComponent) -> None:
+        super().__init__()
+        self._transformations = list(transformations)
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Return the name under which LlamaIndex refers to the class."""
+        return "KeepPictures"
+
+    def to_dict(self, **_: Any) -> dict[str, Any]:
+        """Return a description that is another one each time.
+
+        The cache of ``IngestionPipeline`` takes documents without words for one and the same, and
+        would give one picture for another.
+        """
+        return {"class_name": self.class_name(), "not cached": uuid4().hex}
+
+    def __call__(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[BaseNode]:
+        """Return the nodes that the documents become, those of texts first."""
+        with_pictures = [node for node in nodes if has_picture(node)]
+        texts = [node for node in nodes if not has_picture(node)]
+        made = self._transform(texts, kwargs) if texts else []
+        for node in with_pictures:
+            made += self._split(node, kwargs)
+        return made
+
+    def _transform(self, nodes: Sequence[BaseNode], options: dict[str, Any]) -> list[BaseNode]:
+        return list(run_transformations(nodes, self._transformations, **options))
+
+    def _split(self, node: BaseNode, options: dict[str, Any]) -> list[BaseNode]:
+        text = node.get_content(MetadataMode.NONE)
+        chunks = self._transform([_words_of(node, text)], options) if text.strip() else []
+        if len(chunks) < 2:
+            return [_with_picture(node, chunks[0] if chunks else None)]
+        said = node.metadata.get(RESERVED_KEY) or {}
+        group = said.get("group") or node.node_id
+        first = said.get("order", 0)
+        return [
+            *(grouped(c, group=group, order=first + at) for at, c in enumerate(chunks)),
+            grouped(_with_picture(node, None), group=group, order=first),
+        ]
+
+
+class DiptychReader(BaseReader):
+    """Reads what ``diptych.read`` does, as LlamaIndex documents: pages, texts, records, pictures.
+
+    Their ids are stable, their metadata holds ``image_sha256``, so that a picture that changed
+    behind its path is noticed by ``refresh_ref_docs`` and by a docstore; a figure stays with its
+    paragraph. What cannot be read is logged and is in :attr:`failed`.
+
+    Args:
+        prefix: What goes before the ids.
+    """
+
+    def __init__(self, *, prefix: str = "") -> None:
+        self._prefix = prefix
+        self.failed: tuple[Failure, ...] = ()
+
+    def lazy_load_data(self, path: str | os.PathLike[str], **_: Any) -> Iterable[Document]:
+        """Yield the documents of a file or folder."""
+        reading = read(path, prefix=self._prefix)
+        for document in reading:
+            yield _to_document(document)
+        self.failed = tuple(reading.failed)
+        for failure in self.failed:
+            logger.warning("Not read: %s", failure)
+
+
+def _words_of(node: BaseNode, text: str) -> BaseNode:
+    """Return a node of the text alone, of a class that splitters take."""
+    return (Document if isinstance(node, Document) else TextNode)(text=text, **_shared(node))
+
+
+def _shared(node: BaseNode) -> dict[str, Any]:
+    return {name: copy(getattr(node, name)) for name in _SHARED if hasattr(node, name)}
+
+
+def _with_picture(node: BaseNode, chunk: BaseNode | None) -> DiptychNode:
+    """Return the picture of a node, with the words of a chunk or without."""
+    fields = _shared(node if chunk is None else chunk)
+    if isinstance(node, Document):
+        # As a splitter does: its nodes are new, and a document is their source.
+        source: RelatedNodeType = node.as_related_node_info()
+        fields["relationships"] = {NodeRelationship.SOURCE: source}
+        fields["id_"] = f"{node.node_id}#picture" if chunk is None else chunk.node_id
+    elif chunk is not None:
+        fields["id_"] = node.node_id
+    resource = getattr(node, "image_resource", None)
+    if isinstance(node, ImageNode):
+        fields |= node.model_dump(include={"image", "image_path", "image_url", "image_mimetype"})
+    elif isinstance(resource, MediaResource):
+        fields |= {
+            "image": resource.data.decode("ascii") if resource.data else None,
+            "image_path": str(resource.path) if resource.path else None,
+            "image_url": str(resource.url) if resource.url else None,
+            "image_mimetype": resource.mimetype,
+        }
+    text = "" if chunk is None else chunk.get_content(MetadataMode.NONE)
+    made = DiptychNode(text=text, **fields)
+    if isinstance(node, DiptychNode):
+        made._pictures = node._pictures
+    return made
+
+
+_SHARED = {
+    "id_",
+    "metadata",
+    "relationships",
+    "excluded_embed_metadata_keys",
+    "excluded_llm_metadata_keys",
+    "metadata_template",
+    "metadata_separator",
+    "text_template",
+}
+
+
+def _to_document(stored: Stored) -> Document:
+    fields: dict[str, Any] = {
+        "id_": stored.id,
+        "text": stored.text or "",
+        "metadata": dict(stored.metadata),
+    }
+    image = stored.image
+    if image is not None:
+        fields["metadata"]["image_sha256"] = image.sha256
+        fields["excluded_embed_metadata_keys"] = ["image_sha256"]
+        fields["excluded_llm_metadata_keys"] = ["image_sha256"]
+        fields["image_resource"] = (
+            MediaResource(path=image.path)
+            if image.path is not None
+            else MediaResource(data=base64.b64encode(image.read()))
+        )
+    document = Document(**fields)
+    if stored.group is None:
+        return document
+    return grouped(document, group=stored.group, order=stored.order)
