@@ -1,4 +1,5 @@
 import base64
+import gc
 import json
 import shutil
 
@@ -523,16 +524,60 @@ class TestPersisting:
         with pytest.raises(json.JSONDecodeError):
             StorageContext.from_defaults(persist_dir=str(tmp_path))
 
-    def test_a_file_system_must_be_the_local_one(self, tmp_path):
-        store = self.filled()
-        path = str(tmp_path / "store.json")
-        store.persist(path, fs=fsspec.filesystem("file"))
-        DiptychVectorStore.from_persist_path(path, fsspec.filesystem("file"), embed_model=TOY)
-        memory = fsspec.filesystem("memory")
-        with pytest.raises(InvalidArgument, match="'memory'.*expected the local one"):
-            store.persist(path, fs=memory)
-        with pytest.raises(InvalidArgument, match="'memory'"):
-            DiptychVectorStore.from_persist_path(path, memory)
+    @pytest.mark.parametrize("kept", ["memory", "folder"])
+    def test_on_another_file_system(self, tmp_path, kept):
+        store = self.filled(**({"path": tmp_path / "own"} if kept == "folder" else {}))
+        bucket = fsspec.filesystem("memory")
+        context = StorageContext.from_defaults(vector_store=store)
+        context.persist("/bucket/storage", fs=bucket)
+        loaded = DiptychVectorStore.from_persist_dir("/bucket/storage", fs=bucket)
+        assert loaded.query(ask("a blue valve")) == store.query(ask("a blue valve"))
+        assert base64.b64decode(loaded.get_nodes(["p"])[0].image) == RED
+        loaded.delete_nodes(["red"])
+        loaded.persist("/bucket/storage/default__vector_store.json", fs=bucket)
+        folder = loaded.index.path
+        loaded.index.close()
+        del loaded
+        gc.collect()
+        assert not folder.exists()
+        again = DiptychVectorStore.from_persist_dir("/bucket/storage", fs=bucket)
+        assert set(again.index.ids()) == set(store.index.ids()) - {"red"}
+        with pytest.raises(FormatError, match="No DiptychVectorStore could be read"):
+            DiptychVectorStore.from_persist_dir("/bucket/elsewhere", fs=bucket)
+        with pytest.raises(EncoderMismatch, match="toy-64"):
+            DiptychVectorStore.from_persist_dir(
+                "/bucket/storage", fs=bucket, embed_model=ToyEncoder(64)
+            )
+        bucket.rm("/bucket", recursive=True)
+
+    def test_the_local_file_system_may_be_named(self, tmp_path):
+        path, local = str(tmp_path / "store.json"), fsspec.filesystem("file")
+        self.filled().persist(path, fs=local)
+        assert len(DiptychVectorStore.from_persist_path(path, local).index) == 4
+
+    def test_a_picture_that_is_gone_is_said_before_anything_is_written(self, tmp_path):
+        (tmp_path / "a.png").write_bytes(RED)
+        index = MultimodalIndex(TOY, TOY, path=tmp_path / "own", images="reference")
+        store = DiptychVectorStore(index)
+        store.add([ImageNode(id_="p", image_path=str(tmp_path / "a.png"))])
+        (tmp_path / "a.png").unlink()
+        bucket = fsspec.filesystem("memory")
+        with pytest.raises(MediaError, match="nothing was persisted"):
+            store.persist("/gone/store.json", fs=bucket)
+        assert not bucket.exists("/gone")
+
+    def test_the_options_of_an_index(self, tmp_path):
+        for tenant in ("one", "two"):
+            store = DiptychVectorStore(
+                embed_model=TOY, path=tmp_path, namespace=tenant, kind="hnsw"
+            )
+            store.add(embedded(TextNode(id_=tenant, text="words")))
+            store.index.close()
+        again = DiptychVectorStore(path=tmp_path, namespace="two")
+        assert again.index.ids() == ["two"]
+        again.index.close()
+        with pytest.raises(InvalidArgument, match="or the like"):
+            DiptychVectorStore(again.index, namespace="two")
 
     def test_what_is_not_there_or_of_another_store_is_refused(self, tmp_path):
         with pytest.raises(FormatError, match="No DiptychVectorStore could be read"):

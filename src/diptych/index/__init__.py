@@ -1,6 +1,7 @@
 """The index over three kinds of vectors and the words of one corpus."""
 
 from diptych.index.multimodal import MultimodalIndex
+from diptych.index.options import IndexOptions
 from diptych.index.views import IndexInfo, VectorView
 
-__all__ = ["IndexInfo", "MultimodalIndex", "VectorView"]
+__all__ = ["IndexInfo", "IndexOptions", "MultimodalIndex", "VectorView"]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Unpack
 
 import numpy as np
 
 from diptych.encoders.named import MODELS_SETTING
 from diptych.errors import InvalidArgument
-from diptych.index import MultimodalIndex
+from diptych.index import IndexOptions, MultimodalIndex
 from diptych.protocols import ImageEncoder, TextEncoder
 from diptych.vectors import Vectors
 
@@ -49,6 +50,7 @@ def open_index(
     image_encoder: ImageEncoder | None,
     *,
     dim: int = 0,
+    **options: Unpack[IndexOptions],
 ) -> MultimodalIndex | None:
     """Return an index; None when nothing says yet which dimension its texts have.
 
@@ -59,16 +61,20 @@ def open_index(
         text_encoder: The model of the texts, when the store has one.
         image_encoder: The model of the pictures, when the store has one.
         dim: The dimension of the vectors that come with the nodes, when it is known.
+        options: Other arguments of ``MultimodalIndex``.
     """
     if text_encoder is not None:
-        return MultimodalIndex(text_encoder, image_encoder, path=path)
+        return MultimodalIndex(text_encoder, image_encoder, path=path, **options)
     if path is not None:
-        with MultimodalIndex(None, image_encoder, path=path) as stored:
+        namespace = options.get("namespace")
+        with MultimodalIndex(None, image_encoder, path=path, namespace=namespace) as stored:
             space = stored.info().spaces.get("text")
             remembers = stored.settings.get(MODELS_SETTING)
         if remembers and image_encoder is None:
-            return MultimodalIndex.open(path)
+            return MultimodalIndex.open(path, **options)
         if space is not None:
             given = GivenVectors(space.dim, space.name, space.fingerprint)
-            return MultimodalIndex(given, image_encoder, path=path)
-    return MultimodalIndex(GivenVectors(dim), image_encoder, path=path) if dim else None
+            return MultimodalIndex(given, image_encoder, path=path, **options)
+    if not dim:
+        return None
+    return MultimodalIndex(GivenVectors(dim), image_encoder, path=path, **options)

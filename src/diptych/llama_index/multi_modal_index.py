@@ -434,7 +434,9 @@ def _is_empty(store: SimpleVectorStore) -> bool:
 
 
 def _new_store(
-    embed_model: Model, image_embed_model: Model, path: str | os.PathLike[str] | None
+    embed_model: Model,
+    image_embed_model: Model,
+    path: str | os.PathLike[str] | None,
 ) -> DiptychVectorStore:
     if embed_model is None and image_embed_model is None:
         if path is not None and os.path.isdir(path):

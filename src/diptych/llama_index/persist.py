@@ -1,43 +1,83 @@
-"""Keeping a LlamaIndex vector store in a folder beside the file that LlamaIndex names for it."""
+"""Keeping a LlamaIndex vector store beside the file that LlamaIndex names for it.
+
+On this machine it is a folder; on another file system, such as a bucket, one file.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from diptych.errors import FormatError, InvalidArgument
+from diptych.errors import FormatError, MediaError
 from diptych.index import MultimodalIndex, VectorView
+from diptych.maintenance import export_index, import_index
 
-__all__ = ["check_local", "folder_of", "write"]
+__all__ = ["download", "folder_of", "is_local", "upload", "write"]
 
 _BATCH = 256
 _FIRST_LINE = "diptych vector store, version 1"
 _NOTE = (
-    f"{_FIRST_LINE}\nThe index is in the folder {{folder}} beside this file. "
+    f"{_FIRST_LINE}\nThe index is in the {{what}} beside this file. "
     "Load it with DiptychVectorStore.from_persist_dir and pass it as vector_store= to "
     "StorageContext.from_defaults.\n"
 )
 """Deliberately no JSON: LlamaIndex would load that as an empty store of its own, silently."""
 
 
-def check_local(fs: Any) -> None:
-    """Refuse a file system of fsspec that is not the local one.
-
-    Raises:
-        InvalidArgument: It is another one.
-    """
+def is_local(fs: Any) -> bool:
+    """Whether a file system of fsspec, or none, is the one of this machine."""
     protocol = getattr(fs, "protocol", "file")
     names = {protocol} if isinstance(protocol, str) else set(protocol)
-    if fs is not None and not names & {"file", "local"}:
-        raise InvalidArgument(
-            f"A DiptychVectorStore was to be kept on the file system {sorted(names)}; expected the "
-            "local one. Persist it to a local folder, then copy the folder."
-        )
+    return fs is None or bool(names & {"file", "local"})
+
+
+def upload(index: MultimodalIndex, persist_path: str, fs: Any) -> None:
+    """Write an index into one file on another file system, and a note beside it."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = index.path
+        if folder is None:
+            folder = Path(temporary) / "index"
+            _copy(index, folder)
+        export = Path(temporary) / "export"
+        report = export_index(folder, export)
+        if report.failed:
+            raise MediaError(
+                f"Pictures could not be read, so nothing was persisted: "
+                f"{'; '.join(map(str, report.failed))}. Add their documents again, or delete them."
+            )
+        archive = _archive(persist_path)
+        fs.makedirs(fs._parent(archive), exist_ok=True)
+        with export.open("rb") as source, fs.open(archive, "wb") as target:
+            shutil.copyfileobj(source, target)
+    with fs.open(persist_path, "wb") as note:
+        note.write(_NOTE.format(what=f"file {archive.rpartition('/')[2]}").encode())
+
+
+def download(persist_path: str, fs: Any) -> Path:
+    """Return a temporary folder with an index from another file system.
+
+    Raises:
+        FormatError: The file is missing, or was written by another store.
+    """
+    _check_note(persist_path, lambda: fs.open(persist_path, "rb"))
+    folder = Path(tempfile.mkdtemp(prefix="diptych-"))
+    try:
+        copy = folder / "export"
+        with fs.open(_archive(persist_path), "rb") as source, copy.open("wb") as target:
+            shutil.copyfileobj(source, target)
+        import_index(copy, folder / "index")
+        copy.unlink()
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return folder / "index"
 
 
 def write(index: MultimodalIndex, persist_path: str | os.PathLike[str]) -> None:
@@ -51,7 +91,7 @@ def write(index: MultimodalIndex, persist_path: str | os.PathLike[str]) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     if index.path is None or index.path.resolve() != folder.resolve():
         _copy(index, folder)
-    file.write_text(_NOTE.format(folder=folder.name), encoding="utf-8")
+    file.write_text(_NOTE.format(what=f"folder {folder.name}"), encoding="utf-8")
 
 
 def folder_of(persist_path: str | os.PathLike[str]) -> Path:
@@ -61,20 +101,27 @@ def folder_of(persist_path: str | os.PathLike[str]) -> Path:
         FormatError: The file is missing, or was written by another store.
     """
     file = Path(persist_path)
+    _check_note(persist_path, lambda: file.open("rb"))
+    return _folder(file)
+
+
+def _check_note(path: str | os.PathLike[str], opened: Callable[[], BinaryIO]) -> None:
     try:
-        with file.open(encoding="utf-8") as lines:
-            first = lines.readline().strip()
+        with opened() as lines:
+            first = lines.readline(200).decode().strip()
     except (OSError, UnicodeDecodeError) as error:
         raise FormatError(
-            f"No DiptychVectorStore could be read from {str(file)!r}: {error}. Persist one there "
-            "first."
+            f"No DiptychVectorStore could be read from {str(path)!r}: {error}. Persist one there first."
         ) from error
     if first != _FIRST_LINE:
         raise FormatError(
-            f"{str(file)!r} was not written by DiptychVectorStore (its first line is "
+            f"{str(path)!r} was not written by DiptychVectorStore (its first line is "
             f"{first[:40]!r}). Load it with the class of vector store that wrote it."
         )
-    return _folder(file)
+
+
+def _archive(persist_path: str) -> str:
+    return f"{persist_path.removesuffix('.json')}.diptych.zip"
 
 
 def _folder(file: Path) -> Path:

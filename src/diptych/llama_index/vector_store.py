@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
+import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.schema import BaseNode
@@ -21,7 +23,7 @@ from pydantic import PrivateAttr
 from diptych.encoders import FunctionEncoder
 from diptych.errors import InvalidArgument, MediaError
 from diptych.filters import Filter
-from diptych.index import MultimodalIndex
+from diptych.index import IndexOptions, MultimodalIndex
 from diptych.llama_index import persist
 from diptych.llama_index import query as queries
 from diptych.llama_index.convert import REF_DOC_ID, to_node, to_stored
@@ -57,7 +59,10 @@ class DiptychVectorStore(BasePydanticVectorStore):
         embed_model: Embeds the nodes that come without an embedding: a LlamaIndex embedding or an
             encoder of diptych. It must be the one that embeds the questions.
         image_encoder: Embeds the pictures.
-        path: A folder that keeps the index; in memory when it is left out.
+        path: A folder that keeps the index; in memory when it is left out. Given alone, it opens
+            the index that is there, with the models that it remembers.
+        options: ``kind``, ``namespace``, ``lock_timeout``, ``fusion_model`` and ``aligner`` of
+            ``MultimodalIndex``.
     """
 
     stores_text: bool = True
@@ -65,6 +70,7 @@ class DiptychVectorStore(BasePydanticVectorStore):
 
     _index: MultimodalIndex | None = PrivateAttr(default=None)
     _parts: tuple[Any, ...] = PrivateAttr(default=())
+    _options: IndexOptions = PrivateAttr(default_factory=lambda: IndexOptions())
 
     def __init__(
         self,
@@ -73,17 +79,20 @@ class DiptychVectorStore(BasePydanticVectorStore):
         embed_model: BaseEmbedding | TextEncoder | None = None,
         image_encoder: ImageEncoder | None = None,
         path: str | os.PathLike[str] | None = None,
+        **options: Unpack[IndexOptions],
     ) -> None:
         super().__init__(stores_text=True)
-        if index is not None and any(p is not None for p in (embed_model, image_encoder, path)):
+        given = (*(p for p in (embed_model, image_encoder, path) if p is not None), *options)
+        if index is not None and given:
             raise InvalidArgument(
-                "DiptychVectorStore was given an index together with embed_model=, image_encoder= "
-                "or path=, which the index has of its own. Pass one or the other."
+                "DiptychVectorStore was given an index together with embed_model=, image_encoder=, "
+                "path= or the like, which the index has of its own. Pass one or the other."
             )
         is_encoder = embed_model is None or isinstance(embed_model, TextEncoder)
         text: Any = embed_model if is_encoder else FunctionEncoder.from_llama_index(embed_model)
         self._parts = (path, text, image_encoder)
-        self._index = open_index(*self._parts) if index is None else index
+        self._options = options
+        self._index = open_index(*self._parts, **options) if index is None else index
 
     @classmethod
     def class_name(cls) -> str:
@@ -232,16 +241,23 @@ class DiptychVectorStore(BasePydanticVectorStore):
         return await asyncio.to_thread(self.query, query, **kwargs)
 
     def persist(self, persist_path: str, fs: Any = None) -> None:
-        """Keep the store in a folder beside ``persist_path``, and write there how to load it.
+        """Keep the store beside ``persist_path``, and write there how to load it.
 
         ``StorageContext.persist`` calls this. A store with a path of its own is on stable storage
         after every change; this copies it. One that was loaded from the same place is there already.
 
+        Args:
+            persist_path: A file; the index goes into a folder of nearly that name beside it.
+            fs: A file system of fsspec; on another one than this machine's the index is one file.
+
         Raises:
-            InvalidArgument: ``fs`` is not the local file system, or nothing has been added yet.
+            InvalidArgument: Nothing has been added yet.
+            MediaError: A picture cannot be read, and the file system is another one.
         """
-        persist.check_local(fs)
-        persist.write(self.index, persist_path)
+        if persist.is_local(fs):
+            persist.write(self.index, persist_path)
+        else:
+            persist.upload(self.index, persist_path, fs)
 
     @classmethod
     def from_persist_path(
@@ -252,21 +268,33 @@ class DiptychVectorStore(BasePydanticVectorStore):
         embed_model: BaseEmbedding | TextEncoder | None = None,
         image_encoder: ImageEncoder | None = None,
     ) -> Self:
-        """Return the store that was persisted to a path; changes to it are kept there.
+        """Return the store that was persisted to a path.
+
+        On this machine's file system changes to it are kept there. From another one it is copied
+        into a temporary folder; persist it again after a change.
 
         Args:
             persist_path: What :meth:`persist` was given.
-            fs: None, or the local file system.
-            embed_model: As for the class; the one that the store was filled with.
+            fs: None, or a file system of fsspec.
+            embed_model: As for the class; the one that the store was filled with. Without models,
+                those that the index remembers are loaded.
             image_encoder: Likewise; without it no pictures can be added.
 
         Raises:
             FormatError: There is no such store.
             EncoderMismatch: The store was filled with other models.
         """
-        persist.check_local(fs)
-        folder = persist.folder_of(persist_path)
-        return cls(embed_model=embed_model, image_encoder=image_encoder, path=folder)
+        if persist.is_local(fs):
+            folder = persist.folder_of(persist_path)
+            return cls(embed_model=embed_model, image_encoder=image_encoder, path=folder)
+        folder = persist.download(persist_path, fs)
+        try:
+            store = cls(embed_model=embed_model, image_encoder=image_encoder, path=folder)
+        except BaseException:
+            shutil.rmtree(folder.parent, ignore_errors=True)
+            raise
+        weakref.finalize(store.index, shutil.rmtree, folder.parent, ignore_errors=True)
+        return store
 
     @classmethod
     def from_persist_dir(
@@ -283,7 +311,9 @@ class DiptychVectorStore(BasePydanticVectorStore):
     def _ready(self, vectors: Mapping[str, list[float]]) -> MultimodalIndex:
         """Return the index; the first vectors say which dimension a new one has."""
         if self._index is None and vectors:
-            self._index = open_index(*self._parts, dim=len(next(iter(vectors.values()))))
+            self._index = open_index(
+                *self._parts, dim=len(next(iter(vectors.values()))), **self._options
+            )
         if self._index is None:
             raise InvalidArgument(
                 "The first nodes of a DiptychVectorStore without embed_model= have no text with an "
