@@ -20,8 +20,10 @@ from pathlib import Path
 
 from diptych.align.fusion_model import ConcatFusion
 from diptych.encoders.named import MODELS_SETTING, name_of
+from diptych.index import MultimodalIndex
 from diptych.index.archive import export_folder, import_file
 from diptych.index.compatible import check_encoders, spaces_of
+from diptych.index.copy import copy_into_folder
 from diptych.index.embed import Models
 from diptych.index.probe import with_probes
 from diptych.index.reembed import ReembedReport, reembed_folder
@@ -39,6 +41,7 @@ __all__ = [
     "ReembedReport",
     "VerifyReport",
     "backup",
+    "copy_index",
     "drop_namespace",
     "export_index",
     "import_index",
@@ -108,6 +111,23 @@ def drop_namespace(path: StrPath, name: str, *, lock_timeout: float = 0.5) -> bo
         LockedError: Another process or object is writing to it.
     """
     return _drop_namespace(Path(path), name, lock_timeout=lock_timeout)
+
+
+def copy_index(index: MultimodalIndex, path: StrPath) -> None:
+    """Make the index in a folder hold what another one holds, with its vectors; nothing is encoded.
+
+    An index in memory is kept that way. What the folder holds and ``index`` does not is deleted.
+    :func:`backup` is faster for an index that has a folder.
+
+    Args:
+        index: What to copy.
+        path: The folder, of an index of the same models or of none.
+
+    Raises:
+        EncoderMismatch: The folder was filled with other models.
+        LockedError: Another process or object is writing to the folder.
+    """
+    copy_into_folder(index, path)
 
 
 def export_index(path: StrPath, file: StrPath) -> AddReport:

@@ -1,6 +1,7 @@
 import base64
 import json
 import re
+from operator import itemgetter
 
 import pytest
 from langchain_core.documents import Document
@@ -19,6 +20,7 @@ from diptych.errors import InvalidArgument
 from diptych.langchain import (
     DiptychRetriever,
     DiptychVectorStore,
+    condense_question,
     create_multimodal_retriever_tool,
     multimodal_prompt,
     to_content_blocks,
@@ -38,8 +40,8 @@ class RecordingModel(GenericFakeChatModel):
         return super()._generate(messages, *args, **kwargs)
 
     @classmethod
-    def new(cls):
-        return cls(messages=iter([AIMessage("It is red [1].")] * 9), seen=[])
+    def new(cls, answers=("It is red [1].",) * 9):
+        return cls(messages=iter([AIMessage(answer) for answer in answers]), seen=[])
 
 
 def pictures(blocks):
@@ -179,6 +181,70 @@ class TestChain:
         assert "".join(streamed) == "It is red [1]."
         assert len(streamed) > 1
         self.check(model)
+
+    def chat(self, retriever, model):
+        return (
+            RunnablePassthrough.assign(search=condense_question(model))
+            | RunnablePassthrough.assign(context=itemgetter("search") | retriever)
+            | multimodal_prompt()
+            | model
+        )
+
+    @pytest.mark.parametrize("question", ["and the valve?", {"text": "and this?", "image": BLUE}])
+    async def test_a_chat_condenses_history_and_shows_the_pictures_of_this_turn(
+        self, retriever, question
+    ):
+        history = [
+            HumanMessage(
+                content_blocks=to_content_blocks(retriever.invoke("pump"), question="pump?")
+            ),
+            AIMessage("It is red [1]."),
+        ]
+        for asynchronous in (False, True):
+            model = RecordingModel.new(["Which colour is the blue valve?", "Blue [1]."])
+            inputs = {"question": question, "history": history}
+            chain = self.chat(retriever, model)
+            if asynchronous:
+                parts = [part.text async for part in chain.astream(inputs)]
+            else:
+                parts = [part.text for part in chain.stream(inputs)]
+            assert "".join(parts) == "Blue [1]."
+            assert len(parts) > 1
+            condensing, answering = model.seen
+            asked = question if isinstance(question, str) else question["text"]
+            assert condensing[1].text.endswith(f"human: {asked}")
+            assert "ai: It is red [1]." in condensing[1].text
+            assert pictures(condensing[1].content_blocks) == []
+            system, before, answer, human = answering
+            assert (system.type, answer.text) == ("system", "It is red [1].")
+            assert pictures(before.content_blocks) == []
+            assert "The red pump moves water." in before.text
+            assert BLUE in pictures(human.content_blocks)
+            assert f"Question: {asked}" in human.text
+
+    def test_the_first_question_is_not_condensed(self, retriever):
+        model = RecordingModel.new()
+        self.chat(retriever, model).invoke({"question": "Which colour is the pump?"})
+        assert len(model.seen) == 1
+        assert condense_question(model).invoke({"question": {"image": RED}, "history": ["x"]}) == {
+            "image": RED
+        }
+
+    def test_calls_of_tools_stay_in_the_history(self, retriever):
+        call = {"name": "look", "args": {}, "id": "1", "type": "tool_call"}
+        history = [
+            HumanMessage("hi"),
+            AIMessage("", tool_calls=[call]),
+            ToolMessage(
+                [{"type": "image", "base64": "AAAA", "mime_type": "image/png"}], tool_call_id="1"
+            ),
+            HumanMessage([{"type": "image", "base64": "AAAA", "mime_type": "image/png"}]),
+        ]
+        messages = multimodal_prompt(system=None).invoke(
+            {"question": "and?", "context": [], "history": history}
+        )
+        assert [m.type for m in messages] == ["human", "ai", "tool", "human"]
+        assert (messages[1].tool_calls, messages[2].content) == ([call], "")
 
     def test_other_keys_are_refused(self):
         with pytest.raises(InvalidArgument, match="expected 'question' and 'context'"):

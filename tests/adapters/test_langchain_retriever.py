@@ -7,6 +7,7 @@ from langchain_core.documents import Document
 from langchain_core.documents.base import Blob
 from langchain_core.load import dumps, loads
 from langchain_core.runnables import RunnableLambda
+from langchain_core.tracers import BaseTracer
 from manual import BLUE, RED, run_beside
 from pydantic import ValidationError
 
@@ -120,6 +121,22 @@ class TestRetrieving:
         evidence = {e["list"] for d in texts for e in d.metadata["evidence"]}
         assert evidence <= {"text", "lexical"}
 
+    async def test_lists_are_weighted_at_construction_and_at_invoke(self, index):
+        words = {"text": 0.0, "image": 0.0, "lexical": 1.0}
+        pictures = {"text": 0.0, "image": 1.0, "lexical": 0.0}
+
+        def counted(found):
+            return {e["list"] for d in found for e in d.metadata["evidence"] if e["contribution"]}
+
+        retriever = DiptychRetriever(index=index, weights=words)
+        assert counted(retriever.invoke("red pump")) == {"lexical"}
+        assert counted(retriever.invoke("red pump", weights=pictures)) == {"image"}
+        assert counted(await retriever.ainvoke("red pump", weights=pictures)) == {"image"}
+        asked = {"text": "red pump", "weights": pictures}
+        assert counted(retriever.invoke(asked)) == {"image"}
+        with pytest.raises(InvalidArgument, match="weights the list 'audio'"):
+            retriever.invoke("red", weights={"audio": 1.0})
+
     def test_a_function_is_a_filter_too(self, retriever):
         found = retriever.invoke("red pump", k=9, filter=lambda d: d.metadata.get("page") == 4)
         assert [d.metadata["document_ids"] for d in found] == [["valve"]]
@@ -175,6 +192,15 @@ class TestVectorStoreRetriever:
         assert retriever.invoke(URI, k=1)[0].id == "pump.png"
 
 
+class FakeTracer(BaseTracer):
+    def __init__(self):
+        super().__init__()
+        self.runs = []
+
+    def _persist_run(self, run):
+        self.runs.append(run)
+
+
 class Recorder(BaseCallbackHandler):
     def __init__(self):
         self.queries, self.results, self.errors = [], [], []
@@ -211,6 +237,24 @@ class TestTracing:
         for shown in recorder.queries:
             assert len(repr(shown)) < 120
             assert "base64" not in repr(shown)
+
+    def test_langsmith_is_told_names_and_ids_and_no_picture(self, index):
+        params = DiptychRetriever(index=index)._get_ls_params()
+        assert params == {
+            "ls_retriever_name": "diptych",
+            "ls_vector_store_provider": "diptych",
+            "ls_embedding_provider": "ToyEncoder",
+            "ls_embedding_model": "toy-128",
+        }
+        tracer = FakeTracer()
+        found = DiptychRetriever(index=index).invoke({"image": RED}, {"callbacks": [tracer]})
+        (run,) = tracer.runs
+        assert run.extra["metadata"]["ls_retriever_name"] == "diptych"
+        sent = json.dumps([run.inputs, run.outputs, run.extra], default=repr)
+        assert "base64" not in sent
+        assert repr(RED)[2:40] not in sent
+        assert found[0].metadata["document_ids"][0] in sent
+        assert str(found[0].metadata["score"]) in sent
 
     def test_an_error_is_traced(self, retriever):
         recorder = Recorder()

@@ -17,7 +17,14 @@ from PIL import Image as Pil
 
 from diptych import Document as Stored
 from diptych import FunctionEncoder, Image, MultimodalIndex, ToyEncoder
-from diptych.errors import DocumentError, InvalidArgument, MediaError, VectorError
+from diptych.errors import (
+    DiptychError,
+    DocumentError,
+    FormatError,
+    InvalidArgument,
+    MediaError,
+    VectorError,
+)
 from diptych.langchain import DiptychEmbeddings, DiptychVectorStore, RetrievedDocument
 from diptych.langchain.search import diverse
 from stubs import StubImage, StubText, png
@@ -291,6 +298,18 @@ class TestSearching:
         expected = maximal_marginal_relevance(rows[0], list(rows[1:]), lambda_mult, k)
         assert diverse(rows[0], rows[1:], k, lambda_mult) == expected
 
+    async def test_mmr_of_a_fused_store_reaches_pictures(self, index):
+        store = DiptychVectorStore(index=index)
+        found = store.max_marginal_relevance_search("red", k=2, lambda_mult=1.0)
+        vector = index.query_vectors("red")["cross_modal"]
+        expected = [hit.id for hit in index.cross_modal_index.search(vector, 2)[0]]
+        assert [d.id for d in found] == expected
+        assert "pump.png" in expected
+        of_pictures = await store.amax_marginal_relevance_search("red", k=9, space="image")
+        assert {d.id for d in of_pictures} == {"pump.png", "valve.png"}
+        by_picture = store.max_marginal_relevance_search(Image(RED), k=1, space="image")
+        assert [d.id for d in by_picture] == ["pump.png"]
+
     def test_relevance_lies_between_0_and_1_in_every_mode(self, index):
         store = DiptychVectorStore(index=index)
         for mode in ("text", "image", "cross_modal", "fused"):
@@ -330,6 +349,27 @@ class TestSearching:
         with pytest.raises(TypeError, match=argument):
             await store.asimilarity_search("x", **{argument: 3})
 
+    def test_lists_are_weighted(self, index):
+        store = DiptychVectorStore(index=index)
+        only = {"text": 0.0, "image": 1.0, "lexical": 0.0}
+        found = store.similarity_search("red pump", k=5, weights=only)
+        alone = store.similarity_search("red pump", k=1, mode="image")
+        assert found[0] == alone[0]
+        retriever = store.as_retriever(search_kwargs={"weights": only, "k": 1})
+        assert retriever.invoke("red pump") == alone
+        with pytest.raises(InvalidArgument, match="which searches one list"):
+            store.similarity_search("red", mode="text", weights=only)
+
+    async def test_by_vector_with_score_agrees_with_numpy(self, store):
+        vector = store.index.text_encoder.encode_query(["text 7"])[0]
+        found = store.similarity_search_with_score_by_vector(vector * 3, k=40)
+        matrix = store.index.text_index.vectors(store.index.ids())
+        expected = np.sort(matrix @ vector)[::-1]
+        np.testing.assert_allclose([score for _, score in found], expected, atol=1e-6)
+        assert await store.asimilarity_search_with_score_by_vector(vector * 3, k=40) == found
+        documents = [document for document, _ in found]
+        assert await store.asimilarity_search_by_vector(vector * 3, k=40) == documents
+
     def test_an_unknown_mode_is_refused(self, store):
         with pytest.raises(InvalidArgument, match="mode='hybrid' is unknown"):
             store.similarity_search("x", mode="hybrid")
@@ -348,6 +388,47 @@ class TestConstructing:
     def test_an_index_and_parts_of_one_are_refused(self, index):
         with pytest.raises(InvalidArgument, match="together with embedding="):
             DiptychVectorStore(ToyEncoder(), index=index)
+
+    def test_the_path_alone_opens_what_is_there(self, tmp_path):
+        with pytest.raises(FormatError, match="There is no index"):
+            DiptychVectorStore(path=tmp_path / "kb")
+        first = DiptychVectorStore(ToyEncoder(), path=tmp_path / "kb", namespace="a", kind="hnsw")
+        first.add_texts(["a red apple"], ids=["1"])
+        first.index.close()
+        again = DiptychVectorStore(path=tmp_path / "kb", namespace="a")
+        assert contents(again.similarity_search("red")) == ["a red apple"]
+        again.index.close()
+        with pytest.raises(InvalidArgument, match="or the like"):
+            DiptychVectorStore(index=again.index, namespace="a")
+
+    @pytest.mark.parametrize("kept", ["memory", "folder"])
+    def test_saved_and_loaded_as_people_know_it(self, tmp_path, kept):
+        own = {"path": tmp_path / "own"} if kept == "folder" else {}
+        store = DiptychVectorStore(ToyEncoder(), **own)
+        store.add_texts(["a red apple", "a blue sea"], [{"n": 1}, {}], ids=["1", "2"])
+        store.add_images([RED], ids=["3"])
+        store.save_local(tmp_path / "saved")
+        for embeddings in (None, ToyEncoder()):
+            loaded = DiptychVectorStore.load_local(tmp_path / "saved", embeddings)
+            expected = store.similarity_search_with_score("red apple", 3, mode="text")
+            assert loaded.similarity_search_with_score("red apple", 3, mode="text") == expected
+            assert loaded.get_by_ids(["1", "3"]) == store.get_by_ids(["1", "3"])
+            loaded.index.close()
+        with pytest.raises(DiptychError, match="already"):
+            store.save_local(tmp_path / "saved")
+        with pytest.raises(FormatError, match="There is no index"):
+            DiptychVectorStore.load_local(tmp_path / "elsewhere", ToyEncoder())
+        assert not (tmp_path / "elsewhere").exists()
+
+    async def test_from_images(self):
+        options = {"metadatas": [{"n": 1}, {}], "ids": ["r", None], "texts": ["a pump", None]}
+        store = DiptychVectorStore.from_images([RED, BLUE], ToyEncoder(), **options)
+        again = await DiptychVectorStore.afrom_images([RED, BLUE], ToyEncoder(), **options)
+        for one in (store, again):
+            assert one.index.ids()[0] == "r"
+            (found,) = one.get_by_ids(["r"])
+            assert (found.page_content, found.metadata["n"]) == ("a pump", 1)
+            assert [d.image.read() for d in one.index.get()] == [RED, BLUE]
 
     def test_an_empty_index_is_used_and_not_replaced(self):
         empty = MultimodalIndex(ToyEncoder())
@@ -440,6 +521,22 @@ class TestPictures:
         query = {"image": png("darkred")}
         assert {d.id for d in store.similarity_search(query, k=2)} == {"red", "t"}
         assert store.max_marginal_relevance_search(query, k=1)[0].id == "red"
+
+    async def test_by_picture_with_scores(self, index):
+        store = DiptychVectorStore(index=index)
+        encoder = index.image_encoder
+        cosines = (
+            encoder.encode_image([Image(RED), Image(BLUE)]) @ encoder.encode_image([Image(RED)])[0]
+        )
+        found = store.similarity_search_by_image_with_score(RED, k=2)
+        assert [d.id for d, _ in found] == ["pump.png", "valve.png"]
+        np.testing.assert_allclose([score for _, score in found], cosines, atol=1e-6)
+        relevant = store.similarity_search_by_image_with_relevance_score(RED, k=2)
+        np.testing.assert_allclose([s for _, s in relevant], (cosines + 1) / 2, atol=1e-6)
+        assert await store.asimilarity_search_by_image_with_score(RED, k=2) == found
+        assert await store.asimilarity_search_by_image_with_relevance_score(RED, k=2) == relevant
+        restricted = store.similarity_search_by_image_with_score(RED, 2, {"$id": ["valve.png"]})
+        assert [d.id for d, _ in restricted] == ["valve.png"]
 
     def test_related_documents_follow_the_one_that_was_found(self, index):
         store = DiptychVectorStore(index=index, mode="fused")

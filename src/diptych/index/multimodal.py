@@ -30,6 +30,7 @@ from diptych.report import AddReport, SyncReport
 from diptych.storage import IndexKind, LocalStorage, PicturePolicy, Space
 from diptych.storage.namespaces import namespace_folder
 from diptych.types import Document, Hit, ListName, Query
+from diptych.vectors import Vectors
 
 __all__ = ["MultimodalIndex"]
 
@@ -329,6 +330,18 @@ class MultimodalIndex:
             ]
             for name, (found, scores) in ranked.lists.items()
         }
+
+    def query_vectors(self, query: Any) -> dict[str, Vectors]:
+        """Return the vectors of a query, ``(1, dim)`` each, for the lists that it can reach.
+
+        Args:
+            query: A text, a picture, or a ``Query``.
+
+        Raises:
+            InvalidArgument: An empty query.
+        """
+        with self.snapshot() as snapshot:
+            return snapshot.query_vectors(Query.of(query))
 
     def get(
         self,

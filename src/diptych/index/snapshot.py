@@ -100,6 +100,13 @@ class Snapshot:
                 self._search(name, ranked, depth, allowed)
         return ranked
 
+    def query_vectors(self, query: Query) -> QueryVectors:
+        """Return the vectors of a query, ``(1, dim)`` each, for the lists that it can reach."""
+        if self._before_encoding is not None:
+            self._before_encoding()
+        (found,) = embed_queries(self._models, [query], {})
+        return found
+
     def exact(self, ranked: Ranked, name: ListName, keys: Keys) -> NDArray[np.float32]:
         """Return the raw score of each key in one list, NaN where the document lacks its modality."""
         if name != "lexical":

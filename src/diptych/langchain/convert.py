@@ -20,6 +20,7 @@ __all__ = [
     "RESERVED_KEY",
     "RetrievedDocument",
     "image_reference",
+    "picture_metadata",
     "to_document",
     "to_fused",
     "to_fused_document",
@@ -29,7 +30,8 @@ __all__ = [
 ]
 
 RESERVED_KEY = "_diptych"
-"""The metadata key under which other adapters keep what they need; not shown to LangChain."""
+"""The metadata key under which other adapters keep what they need; not shown to LangChain. A document
+that is added may say under it which group it belongs to, and where it stands in that."""
 
 REFERENCE_KEYS = ("path", "mime_type", "sha256", "name", "width", "height")
 """What is said of a picture in metadata, where the picture itself never is."""
@@ -93,7 +95,9 @@ def to_fused_document(fused: FusedDocument) -> RetrievedDocument:
 def to_stored(document: Document, document_id: str) -> Stored:
     """Return a LangChain document as one to store.
 
-    A picture that was retrieved and is added again keeps its picture and what it belongs to.
+    A picture that was retrieved and is added again keeps its picture and what it belongs to. Of one
+    that has been copied or serialized since, the picture is the file that its metadata names, when
+    it still has the content that the metadata says.
 
     Raises:
         DocumentError: No text and no picture, or metadata that is not JSON.
@@ -101,17 +105,33 @@ def to_stored(document: Document, document_id: str) -> Stored:
     """
     fused = document.fused if isinstance(document, RetrievedDocument) else None
     text = document.page_content
+    said = document.metadata.get(RESERVED_KEY)
+    given = said if isinstance(said, Mapping) and "group" in said else {}
     if fused is None:
-        return Stored(text=text, metadata=document.metadata, id=document_id)
+        metadata = _shown(document.metadata) if given else document.metadata
+        image = _picture_of(metadata)
+        return Stored(
+            text=text if text or image is None else None,
+            image=image,
+            metadata=metadata,
+            id=document_id,
+            group=given.get("group"),
+            order=given.get("order", 0),
+        )
     if len(fused.documents) > 1:
         raise InvalidArgument(
             f"Document {document.id!r} is {len(fused.documents)} stored documents, fused by a "
             "retriever; it cannot be stored as one. Get the parts by metadata['document_ids']."
         )
     (before,) = fused.documents
-    reserved = {k: v for k, v in before.metadata.items() if k == RESERVED_KEY}
+    reserved = {k: v for k, v in before.metadata.items() if k == RESERVED_KEY and not given}
     return dataclasses.replace(
-        before, text=text or None, metadata={**document.metadata, **reserved}, id=document_id
+        before,
+        text=text or None,
+        metadata={**_shown(document.metadata), **reserved},
+        id=document_id,
+        group=given.get("group", before.group),
+        order=given.get("order", before.order),
     )
 
 
@@ -143,6 +163,11 @@ def image_reference(image: Image) -> dict[str, Any]:
     except (DiptychError, OSError):
         pass
     return reference
+
+
+def picture_metadata(image: Image) -> dict[str, Any]:
+    """Return what the metadata of a picture's own document says of it: ``image_path`` and the like."""
+    return {f"image_{name}": value for name, value in image_reference(image).items()}
 
 
 def to_image(value: Any) -> Image:
@@ -199,6 +224,16 @@ def _restored(document: Document, index: MultimodalIndex | None) -> FusedDocumen
         parts = _rebuilt(document)
     first = document.id if any(part.id == document.id for part in parts) else None
     return FusedDocument(tuple(parts), 0.0, (), first or parts[0].id) if parts else None
+
+
+def _picture_of(metadata: Mapping[str, Any]) -> Image | None:
+    """Return the picture that metadata names by its path and the hash of its content."""
+    reference = _own_reference(metadata)
+    path, digest, name = (reference.get(key) for key in ("path", "sha256", "name"))
+    # Without the hash, metadata of unknown origin could name any picture on this machine.
+    if not (isinstance(path, str) and path and isinstance(digest, str) and digest):
+        return None
+    return Image(path, name=name if isinstance(name, str) else "", sha256=digest)
 
 
 def _rebuilt(document: Document) -> list[Stored]:

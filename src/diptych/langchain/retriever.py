@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, ClassVar, Self
 
@@ -11,7 +12,7 @@ from langchain_core.callbacks import (
     CallbackManagerForRetrieverRun,
 )
 from langchain_core.documents import Document
-from langchain_core.retrievers import BaseRetriever
+from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
 from langchain_core.runnables import RunnableConfig
 from langchain_core.vectorstores import VectorStoreRetriever
 from pydantic import model_validator
@@ -21,6 +22,7 @@ from diptych.index import MultimodalIndex
 from diptych.langchain.convert import to_fused_document, to_query
 from diptych.langchain.search import MODES, restriction
 from diptych.retriever import MultimodalRetriever
+from diptych.types import Weights
 
 __all__ = ["DiptychRetriever", "DiptychVectorStoreRetriever"]
 
@@ -42,7 +44,9 @@ class DiptychRetriever(BaseRetriever):
         k: How many documents.
         modalities: What to search: "text", "image", "cross_modal".
         filter: A metadata filter of ``diptych.filters``, or a function of a LangChain document;
-            applied before the search. ``k``, ``modalities`` and ``filter`` can be given to
+            applied before the search.
+        weights: How much each ranked list counts: "text", "image", "cross_modal", "lexical"; 1 when
+            it is not named. ``k``, ``modalities``, ``filter`` and ``weights`` can be given to
             ``invoke`` as well.
     """
 
@@ -51,6 +55,7 @@ class DiptychRetriever(BaseRetriever):
     k: int = 4
     modalities: Sequence[str] = ("text", "image")
     filter: dict[str, Any] | Callable[[Document], bool] | None = None
+    weights: dict[str, float] | None = None
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -71,7 +76,7 @@ class DiptychRetriever(BaseRetriever):
         Args:
             input: A text, or what the class describes.
             config: Callbacks, tags and the like.
-            kwargs: ``k``, ``modalities``, ``filter``.
+            kwargs: ``k``, ``modalities``, ``filter``, ``weights``.
         """
         return super().invoke(_traced(input), config, **kwargs)
 
@@ -89,8 +94,9 @@ class DiptychRetriever(BaseRetriever):
         k: int | None = None,
         modalities: Sequence[str] | None = None,
         filter: dict[str, Any] | Callable[[Document], bool] | None = None,
+        weights: Weights | None = None,
     ) -> list[Document]:
-        return self._retrieve(query, k, modalities, filter)
+        return self._retrieve(query, k, modalities, filter, weights)
 
     async def _aget_relevant_documents(
         self,
@@ -100,8 +106,9 @@ class DiptychRetriever(BaseRetriever):
         k: int | None = None,
         modalities: Sequence[str] | None = None,
         filter: dict[str, Any] | Callable[[Document], bool] | None = None,
+        weights: Weights | None = None,
     ) -> list[Document]:
-        return await asyncio.to_thread(self._retrieve, query, k, modalities, filter)
+        return await asyncio.to_thread(self._retrieve, query, k, modalities, filter, weights)
 
     def _retrieve(
         self,
@@ -109,17 +116,32 @@ class DiptychRetriever(BaseRetriever):
         k: int | None,
         modalities: Sequence[str] | None,
         documents: dict[str, Any] | Callable[[Document], bool] | None,
+        weights: Weights | None,
     ) -> list[Document]:
         if self.retriever is None:  # only when it was taken away after construction
             raise InvalidArgument("DiptychRetriever has no retriever.")
         chosen = documents if documents is not None else self.filter
+        asked = to_query(query)
+        weights = weights if weights is not None else self.weights
+        if weights:  # those of the query itself come first
+            asked = dataclasses.replace(asked, weights={**weights, **asked.weights})
         fused = self.retriever.retrieve(
-            to_query(query),
+            asked,
             k if k is not None else self.k,
             modalities or self.modalities,
             where=restriction(self.retriever.index, chosen),
         )
         return [to_fused_document(one) for one in fused]
+
+    def _get_ls_params(self, **kwargs: Any) -> LangSmithRetrieverParams:
+        """Return what LangSmith shows of the retriever: names, no content."""
+        params = super()._get_ls_params(**kwargs)
+        params["ls_vector_store_provider"] = "diptych"
+        encoder = self.index.text_encoder or self.index.image_encoder if self.index else None
+        if encoder is not None:
+            params["ls_embedding_provider"] = type(encoder).__name__
+            params["ls_embedding_model"] = str(encoder.space)
+        return params
 
 
 class DiptychVectorStoreRetriever(VectorStoreRetriever):

@@ -13,7 +13,6 @@ from diptych.errors import InvalidArgument
 from diptych.filters import Filter
 from diptych.index import MultimodalIndex, VectorView
 from diptych.langchain.convert import to_document
-from diptych.protocols import ImageEncoder, TextEncoder
 from diptych.retriever import MultimodalRetriever
 from diptych.types import Query
 from diptych.vectors import Vectors, unit_rows
@@ -125,12 +124,12 @@ def query_vector(index: MultimodalIndex, query: Query, space: Space) -> Vectors:
     Raises:
         InvalidArgument: No encoder of the index makes it.
     """
-    encoder = index.text_encoder if space == "text" else index.image_encoder
-    if query.text and isinstance(encoder, TextEncoder):
-        return encoder.encode_query([query.text])
-    if query.image is not None and isinstance(encoder, ImageEncoder):
-        return encoder.encode_image([query.image])
-    raise InvalidArgument(f"The index has no encoder for this query in its {space} vectors.")
+    if space == "text" and query.text and index.text_encoder is not None:
+        return index.text_encoder.encode_query([query.text])
+    vector = index.query_vectors(query).get(space)
+    if vector is None:
+        raise InvalidArgument(f"The index has no encoder for this query in its {space} vectors.")
+    return vector
 
 
 def given_vectors(index: MultimodalIndex, vector: ArrayLike) -> dict[str, ArrayLike]:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike
 
 from diptych.encoders import FunctionEncoder
 from diptych.errors import InvalidArgument, MediaError, VectorError
-from diptych.index import MultimodalIndex
-from diptych.langchain.convert import image_reference, to_document, to_image, to_stored
+from diptych.index import IndexOptions, MultimodalIndex
+from diptych.langchain.convert import picture_metadata, to_document, to_image, to_stored
 from diptych.langchain.embeddings import DiptychEmbeddings
 from diptych.langchain.search import Where, restriction
 from diptych.protocols import ImageEncoder, TextEncoder
@@ -137,7 +137,10 @@ class StoringVectorStore(VectorStore):
         given = _identities(_one_each(images, ids, "ids", None))
         documents = {
             identity: Stored(
-                text=caption, image=image, metadata={**_reference(image), **metadata}, id=identity
+                text=caption,
+                image=image,
+                metadata={**picture_metadata(image), **metadata},
+                id=identity,
             )
             for image, caption, metadata, identity in zip(
                 images,
@@ -222,13 +225,19 @@ def new_index(
     embedding: Embeddings | TextEncoder | None,
     image_encoder: Embeddings | ImageEncoder | None,
     path: str | os.PathLike[str] | None,
+    **options: Unpack[IndexOptions],
 ) -> MultimodalIndex:
-    """Return an index with these models; one that embeds texts and pictures serves for both."""
+    """Return an index with these models; one that embeds texts and pictures serves for both.
+
+    Without models it is one that exists, with those that it remembers.
+    """
+    if embedding is None and image_encoder is None and path is not None:
+        return MultimodalIndex.open(path, **options)
     text = _encoder(embedding)
     image = _encoder(image_encoder) if image_encoder is not None else text
-    return MultimodalIndex(
-        text, image if isinstance(image, ImageEncoder) or image is not text else None, path=path
-    )
+    if image is text and not isinstance(image, ImageEncoder):
+        image = None
+    return MultimodalIndex(text, image, path=path, **options)
 
 
 def _encoder(model: Any) -> Any:
@@ -272,7 +281,3 @@ def _one_each(items: Sequence[Any], values: Sequence[T] | None, name: str, defau
             f"{len(values)} {name} were given for {len(items)} items; expected one for each."
         )
     return list(values)
-
-
-def _reference(image: Any) -> dict[str, Any]:
-    return {f"image_{name}": value for name, value in image_reference(image).items()}

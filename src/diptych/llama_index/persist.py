@@ -8,20 +8,16 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
-from numpy.typing import ArrayLike
-
 from diptych.errors import FormatError, MediaError
-from diptych.index import MultimodalIndex, VectorView
-from diptych.maintenance import export_index, import_index
+from diptych.index import MultimodalIndex
+from diptych.maintenance import copy_index, export_index, import_index
 
 __all__ = ["download", "folder_of", "is_local", "upload", "write"]
 
-_BATCH = 256
 _FIRST_LINE = "diptych vector store, version 1"
 _NOTE = (
     f"{_FIRST_LINE}\nThe index is in the {{what}} beside this file. "
@@ -44,7 +40,7 @@ def upload(index: MultimodalIndex, persist_path: str, fs: Any) -> None:
         folder = index.path
         if folder is None:
             folder = Path(temporary) / "index"
-            _copy(index, folder)
+            copy_index(index, folder)
         export = Path(temporary) / "export"
         report = export_index(folder, export)
         if report.failed:
@@ -90,7 +86,7 @@ def write(index: MultimodalIndex, persist_path: str | os.PathLike[str]) -> None:
     folder = _folder(file)
     file.parent.mkdir(parents=True, exist_ok=True)
     if index.path is None or index.path.resolve() != folder.resolve():
-        _copy(index, folder)
+        copy_index(index, folder)
     file.write_text(_NOTE.format(what=f"folder {folder.name}"), encoding="utf-8")
 
 
@@ -126,29 +122,3 @@ def _archive(persist_path: str) -> str:
 
 def _folder(file: Path) -> Path:
     return file.with_name(f"{file.stem}.diptych")
-
-
-def _copy(index: MultimodalIndex, folder: Path) -> None:
-    with MultimodalIndex(
-        index.text_encoder,
-        index.image_encoder,
-        path=folder,
-        fusion_model=index.fusion_model,
-        aligner=index.aligner,
-    ) as target:
-        ids = index.ids()
-        stale = sorted(set(target.ids()) - set(ids))
-        if stale:
-            target.delete(stale)
-        for start in range(0, len(ids), _BATCH):
-            batch = ids[start : start + _BATCH]
-            target.upsert(
-                index.get(batch),
-                text_vectors=_vectors(index.text_index, batch),
-                image_vectors=_vectors(index.image_index, batch),
-            )
-
-
-def _vectors(view: VectorView, ids: Sequence[str]) -> dict[str, ArrayLike]:
-    rows = view.vectors(ids)
-    return {i: row for i, row in zip(ids, rows, strict=True) if not np.isnan(row).any()}
