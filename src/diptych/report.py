@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from diptych.cards import report as report_html
+
 __all__ = ["AddReport", "Failure", "SyncReport"]
 
 _SHOWN = 5
@@ -58,6 +60,18 @@ class AddReport:
             self.failed + other.failed,
         )
 
+    def _repr_html_(self) -> str:
+        return report_html("Stored", self._counts, self.failed)
+
+    @property
+    def _counts(self) -> list[tuple[str, int]]:
+        return [
+            ("added", self.added),
+            ("updated", self.updated),
+            ("unchanged", self.skipped),
+            ("failed", len(self.failed)),
+        ]
+
     def __str__(self) -> str:
         parts = [f"{self.added:,} added"]
         if self.updated:
@@ -85,6 +99,11 @@ class SyncReport:
     stored: AddReport
     removed: tuple[str, ...]
     dry_run: bool
+
+    def _repr_html_(self) -> str:
+        title = "Would be done" if self.dry_run else "In step with the folder"
+        counts = [*self.stored._counts, ("removed", len(self.removed))]
+        return report_html(title, counts, self.stored.failed)
 
     def __str__(self) -> str:
         head = "Nothing was changed; it would be: " if self.dry_run else ""

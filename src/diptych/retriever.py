@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from diptych.cards import Results
 from diptych.checks import at_least_one
 from diptych.errors import InvalidArgument
 from diptych.filters import Filter
@@ -95,7 +96,7 @@ class MultimodalRetriever:
         *,
         where: Filter | None = None,
         vectors: Mapping[str, ArrayLike] | None = None,
-    ) -> list[FusedDocument]:
+    ) -> Results[FusedDocument]:
         """Return the best ``top_k`` fused documents, best first.
 
         Args:
@@ -106,8 +107,8 @@ class MultimodalRetriever:
             vectors: Query vectors by list, made elsewhere.
 
         Returns:
-            Fused documents with a score in [0, 1], their pictures and their evidence. Equal scores
-            are in the order of ids.
+            A list of fused documents with a score in [0, 1], their pictures and their evidence, which
+            a notebook shows as cards. Equal scores are in the order of ids.
 
         Raises:
             InvalidArgument: An empty query, ``top_k`` below 1, or an unknown modality.
@@ -122,7 +123,7 @@ class MultimodalRetriever:
         modalities: Sequence[str] = ("text", "image"),
         *,
         where: Filter | None = None,
-    ) -> list[list[FusedDocument]]:
+    ) -> list[Results[FusedDocument]]:
         """Return :meth:`retrieve` for each query, encoding and searching all of them at once."""
         if isinstance(queries, str):
             raise InvalidArgument("retrieve_many was given one string; expected a list of queries.")
@@ -135,7 +136,7 @@ class MultimodalRetriever:
         modalities: Sequence[str],
         where: Filter | None,
         vectors: Mapping[str, ArrayLike] | None,
-    ) -> list[list[FusedDocument]]:
+    ) -> list[Results[FusedDocument]]:
         top_k = at_least_one("top_k", top_k)
         wanted = top_k if self.reranker is None else top_k * RERANKED
         depth = max(self.depth, wanted)
@@ -143,9 +144,11 @@ class MultimodalRetriever:
             ranked = snapshot.rank(queries, depth, modalities, where, vectors)
             found = [_fuse_lists(snapshot, one, wanted, where) for one in ranked]
         if self.reranker is None:
-            return found
+            return [Results(documents) for documents in found]
         pairs = zip(queries, found, strict=True)
-        return [self.reranker.rerank(query, documents)[:top_k] for query, documents in pairs]
+        return [
+            Results(self.reranker.rerank(query, documents)[:top_k]) for query, documents in pairs
+        ]
 
     def __repr__(self) -> str:
         return f"<MultimodalRetriever over {self.index!r}>"

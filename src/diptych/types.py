@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from diptych.cards import cards
 from diptych.errors import DocumentError, InvalidArgument
 from diptych.image import Image
 from diptych.metadata import checked_metadata, checked_string
@@ -233,6 +234,9 @@ class FusedDocument:
         if not self.images:
             return "text"
         return "text+image" if self.text else "image"
+
+    def _repr_html_(self) -> str:
+        return cards([self])
 
     @property
     def _first(self) -> Document:

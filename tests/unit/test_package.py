@@ -33,6 +33,7 @@ def test_public_names_are_these():
         "OfflineTextEncoder",
         "OpenClipEncoder",
         "Query",
+        "Results",
         "SentenceTransformerEncoder",
         "ToyEncoder",
         "read",

@@ -10,6 +10,7 @@ from langchain_core.documents import Document
 from langchain_core.documents.base import Blob
 from pydantic import PrivateAttr
 
+from diptych.cards import cards
 from diptych.errors import DiptychError, InvalidArgument
 from diptych.index import MultimodalIndex
 from diptych.types import Document as Stored
@@ -51,6 +52,9 @@ class RetrievedDocument(Document):
     def lc_id(cls) -> list[str]:
         """Return the id of ``Document``, as which it is loaded again."""
         return Document.lc_id()
+
+    def _repr_html_(self) -> str | None:
+        return None if self._fused is None else cards([self._fused])
 
     @property
     def fused(self) -> FusedDocument | None:

@@ -17,6 +17,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.vectorstores import VectorStoreRetriever
 from pydantic import model_validator
 
+from diptych.cards import Results
 from diptych.errors import InvalidArgument
 from diptych.index import MultimodalIndex
 from diptych.langchain.convert import to_fused_document, to_query
@@ -131,7 +132,7 @@ class DiptychRetriever(BaseRetriever):
             modalities or self.modalities,
             where=restriction(self.retriever.index, chosen),
         )
-        return [to_fused_document(one) for one in fused]
+        return Results([to_fused_document(one) for one in fused])
 
     def _get_ls_params(self, **kwargs: Any) -> LangSmithRetrieverParams:
         """Return what LangSmith shows of the retriever: names, no content."""

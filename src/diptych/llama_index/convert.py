@@ -26,6 +26,7 @@ from llama_index.core.schema import (
 )
 from pydantic import PrivateAttr
 
+from diptych.cards import cards
 from diptych.errors import DiptychError, DocumentError
 from diptych.llama_index.node import DiptychNode, has_picture, picture_of
 from diptych.types import Document as Stored
@@ -67,6 +68,9 @@ class RetrievedNode(NodeWithScore):
     """A retrieved node that knows why it was found."""
 
     _fused: FusedDocument | None = PrivateAttr(default=None)
+
+    def _repr_html_(self) -> str | None:
+        return None if self._fused is None else cards([self._fused])
 
     @property
     def fused(self) -> FusedDocument | None:
