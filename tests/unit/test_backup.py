@@ -1,3 +1,4 @@
+import shutil
 import threading
 
 import pytest
@@ -5,6 +6,7 @@ import pytest
 from diptych import Document, MultimodalIndex
 from diptych.errors import CorruptionError, FormatError
 from diptych.image import Image
+from diptych.maintenance import export_index
 from diptych.storage.backup import backup_folder
 from diptych.storage.maintenance import verify_folder
 from stubs import StubJoint, StubText, png
@@ -36,6 +38,20 @@ def test_backup_is_the_same_index_elsewhere(tmp_path):
     assert verify_folder(tmp_path / "copies" / "monday", deep=True).problems == ()
     assert held(tmp_path / "copies" / "monday") == held(tmp_path / "index")
     assert [p.name for p in (tmp_path / "copies").iterdir()] == ["monday"]
+
+
+def test_what_a_killed_backup_or_export_left_is_in_nobody_s_way(tmp_path):
+    with open_index(tmp_path / "index") as index:
+        index.add(pair(0))
+    for left in ("copy.partial", "export.zip.state"):
+        shutil.copytree(tmp_path / "index", tmp_path / left)
+    (tmp_path / "export.zip.partial").write_bytes(b"half")
+    with open_index(tmp_path / "index") as index:
+        index.add(pair(1))
+    assert backup_folder(tmp_path / "index", tmp_path / "copy").documents == 4
+    assert held(tmp_path / "copy") == held(tmp_path / "index")
+    assert export_index(tmp_path / "index", tmp_path / "export.zip").added == 4
+    assert {p.name for p in tmp_path.iterdir()} == {"index", "copy", "export.zip"}
 
 
 def test_backups_while_writing_are_each_one_committed_state(tmp_path):

@@ -70,6 +70,8 @@ def export_folder(folder: Path, file: Path) -> AddReport:
         )
     partial, state = file.with_name(f"{file.name}.partial"), file.with_name(f"{file.name}.state")
     try:
+        if state.exists():  # of an export that was killed
+            shutil.rmtree(state)
         state.mkdir(parents=True)
         copy_state(folder, state)
         storage = LocalStorage(state)

@@ -56,6 +56,8 @@ def backup_folder(folder: Path, to: Path) -> BackupReport:
         )
     partial = to.with_name(f"{to.name}.partial")
     try:
+        if partial.exists():  # of a backup that was killed
+            shutil.rmtree(partial)
         files.make_folder(partial)
         report = copy_state(folder, partial)
         checked = verify_folder(partial)
