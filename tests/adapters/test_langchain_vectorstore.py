@@ -538,6 +538,27 @@ class TestPictures:
         restricted = store.similarity_search_by_image_with_score(RED, 2, {"$id": ["valve.png"]})
         assert [d.id for d, _ in restricted] == ["valve.png"]
 
+    async def test_base64_as_content_for_code_that_expects_it(self, index, tmp_path):
+        store = DiptychVectorStore(index=index, images_as="base64", mode="image")
+        searches = [
+            store.similarity_search("blue", 2),
+            await store.asimilarity_search("blue", 2),
+            store.max_marginal_relevance_search("blue", 2),
+            store.similarity_search_by_vector(
+                index.query_vectors("blue")["image"], 2, space="image"
+            ),
+        ]
+        for found in searches:
+            assert [base64.b64decode(d.page_content) for d in found] == [BLUE, RED]
+            assert found[0].metadata["caption"] == "Fig. 2: a valve"
+        assert contents(store.similarity_search("service", 1, mode="text")) == [
+            "Call the service for spare parts."
+        ]
+        (tmp_path / "valve.png").unlink()
+        assert store.similarity_search("blue", 1)[0].page_content == "Fig. 2: a valve"
+        with pytest.raises(InvalidArgument, match="images_as='pixels'"):
+            DiptychVectorStore(index=index, images_as="pixels")
+
     def test_related_documents_follow_the_one_that_was_found(self, index):
         store = DiptychVectorStore(index=index, mode="fused")
         found = store.similarity_search("The red pump moves water.", k=2)

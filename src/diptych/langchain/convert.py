@@ -28,6 +28,7 @@ __all__ = [
     "to_image",
     "to_query",
     "to_stored",
+    "with_base64",
 ]
 
 RESERVED_KEY = "_diptych"
@@ -70,6 +71,24 @@ def to_document(stored: Stored) -> Document:
     document = RetrievedDocument(page_content=stored.text or "", metadata=metadata, id=stored.id)
     document._fused = FusedDocument((stored,), 0.0, (), stored.id)
     return document
+
+
+def with_base64(document: Document) -> Document:
+    """Return a document whose ``page_content`` is its picture in base64, made to fit; see there.
+
+    A picture that can no longer be read keeps its caption.
+    """
+    if not isinstance(document, RetrievedDocument) or document.fused is None:
+        return document
+    images = document.fused.images
+    try:
+        content = images[0].base64()[0] if images else None
+    except (DiptychError, OSError):
+        content = None
+    if content is None:
+        return document
+    metadata = {**document.metadata, "caption": document.page_content}
+    return Document(content, metadata=metadata, id=document.id)
 
 
 def to_fused_document(fused: FusedDocument) -> RetrievedDocument:

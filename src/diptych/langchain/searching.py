@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
@@ -14,13 +14,15 @@ from numpy.typing import ArrayLike
 from diptych.errors import InvalidArgument
 from diptych.index import MultimodalIndex
 from diptych.langchain import search
-from diptych.langchain.convert import to_image, to_query
+from diptych.langchain.convert import to_image, to_query, with_base64
 from diptych.langchain.search import Found, Mode, Space, Where
 from diptych.langchain.storing import StoringVectorStore
 from diptych.retriever import MultimodalRetriever
 from diptych.types import Query, Weights
 
-__all__ = ["SearchingVectorStore"]
+__all__ = ["ImagesAs", "SearchingVectorStore"]
+
+ImagesAs = Literal["caption", "base64"]
 
 
 class SearchingVectorStore(StoringVectorStore):
@@ -30,11 +32,26 @@ class SearchingVectorStore(StoringVectorStore):
         index: Where they are.
         embedding: The LangChain model that embeds texts, when it is one.
         mode: What is searched by default.
+        images_as: What is the ``page_content`` of a picture.
+
+    Raises:
+        InvalidArgument: ``images_as`` is neither "caption" nor "base64".
     """
 
-    def __init__(self, index: MultimodalIndex, embedding: Embeddings | None, mode: Mode) -> None:
+    def __init__(
+        self,
+        index: MultimodalIndex,
+        embedding: Embeddings | None,
+        mode: Mode,
+        images_as: ImagesAs = "caption",
+    ) -> None:
         super().__init__(index, embedding)
+        if images_as not in ("caption", "base64"):
+            raise InvalidArgument(
+                f"images_as={images_as!r} is unknown; expected 'caption' or 'base64'."
+            )
         self.mode: Mode = mode
+        self.images_as: ImagesAs = images_as
         self.retriever = MultimodalRetriever.from_index(index)
 
     def similarity_search(
@@ -81,7 +98,7 @@ class SearchingVectorStore(StoringVectorStore):
         """Return the best ``k`` documents with their scores; higher is better, see the class."""
         _refuse(kwargs)
         asked = _weighed(to_query(query), weights, mode or self.mode)
-        return search.find(self.retriever, asked, k, mode or self.mode, filter)
+        return self._presented(search.find(self.retriever, asked, k, mode or self.mode, filter))
 
     async def asimilarity_search_with_score(
         self,
@@ -97,9 +114,10 @@ class SearchingVectorStore(StoringVectorStore):
         _refuse(kwargs)
         asked = _weighed(to_query(query), weights, mode or self.mode)
         vectors = await self._vectors(asked)
-        return await asyncio.to_thread(
+        found = await asyncio.to_thread(
             search.find, self.retriever, asked, k, mode or self.mode, filter, vectors
         )
+        return await asyncio.to_thread(self._presented, found)
 
     def similarity_search_by_image(
         self, uri: Any, k: int = 4, filter: Where = None
@@ -221,7 +239,7 @@ class SearchingVectorStore(StoringVectorStore):
     ) -> Found:
         """Return what :meth:`similarity_search_by_vector` does, with inner products of unit rows."""
         _refuse(kwargs)
-        return search.find_by_vector(self.index, embedding, k, space, filter)
+        return self._presented(search.find_by_vector(self.index, embedding, k, space, filter))
 
     async def asimilarity_search_with_score_by_vector(
         self, embedding: ArrayLike, k: int = 4, **kwargs: Any
@@ -244,10 +262,16 @@ class SearchingVectorStore(StoringVectorStore):
     ) -> list[Document]:
         """Do what :meth:`max_marginal_relevance_search` does, for a vector of the named space."""
         _refuse(kwargs)
-        return search.find_diverse(
+        found = search.find_diverse(
             self.index, embedding, k,
             fetch_k=fetch_k, lambda_mult=lambda_mult, space=space, documents=filter,
         )  # fmt: skip
+        return [document for document, _ in self._presented([(d, 0.0) for d in found])]
+
+    def _presented(self, found: Found) -> Found:
+        if self.images_as == "caption":
+            return found
+        return [(with_base64(document), score) for document, score in found]
 
     @property
     def _space(self) -> Space:

@@ -13,7 +13,7 @@ from diptych.errors import FormatError, InvalidArgument
 from diptych.index import IndexOptions, MultimodalIndex
 from diptych.langchain.retriever import DiptychVectorStoreRetriever
 from diptych.langchain.search import Mode
-from diptych.langchain.searching import SearchingVectorStore
+from diptych.langchain.searching import ImagesAs, SearchingVectorStore
 from diptych.langchain.storing import new_index
 from diptych.maintenance import backup, copy_index
 from diptych.protocols import ImageEncoder, TextEncoder
@@ -45,6 +45,9 @@ class DiptychVectorStore(SearchingVectorStore):
             index that is there, with the encoders that it remembers.
         mode: What is searched by default: "text", "image", "cross_modal" or "fused". When it is
             left out, "fused" if there is an image encoder and "text" if there is none.
+        images_as: What a search gives as ``page_content`` of a picture: its "caption", or its file
+            in "base64", for code that was written for a store which does so. The caption is then
+            ``metadata["caption"]``.
         options: ``kind``, ``namespace``, ``lock_timeout``, ``fusion_model`` and ``aligner`` of
             ``MultimodalIndex``.
 
@@ -70,6 +73,7 @@ class DiptychVectorStore(SearchingVectorStore):
         image_encoder: Embeddings | ImageEncoder | None = None,
         path: str | os.PathLike[str] | None = None,
         mode: Mode | None = None,
+        images_as: ImagesAs = "caption",
         **options: Unpack[IndexOptions],
     ) -> None:
         parts = (embedding, image_encoder, path)
@@ -87,7 +91,7 @@ class DiptychVectorStore(SearchingVectorStore):
         if index is None:
             index = new_index(embedding, image_encoder, path, **options)
         words_only = index.image_encoder is None and index.text_encoder is not None
-        super().__init__(index, has_async, mode or ("text" if words_only else "fused"))
+        super().__init__(index, has_async, mode or ("text" if words_only else "fused"), images_as)
 
     @classmethod
     def from_texts(
