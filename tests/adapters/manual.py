@@ -55,6 +55,10 @@ async def run_beside(encoder, coroutine):
 def load_example(name):
     """Return a module of the folder ``examples``."""
     path = Path(__file__).resolve().parents[2] / "examples" / f"{name}.py"
+    if str(path.parent) not in sys.path:
+        sys.path.append(
+            str(path.parent)
+        )  # where examples find their material, as when they are run
     specification = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(specification)
     sys.modules[name] = module  # where pydantic looks up the annotations of its classes

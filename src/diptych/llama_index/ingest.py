@@ -177,8 +177,9 @@ def _to_document(stored: Stored) -> Document:
     image = stored.image
     if image is not None:
         fields["metadata"]["image_sha256"] = image.sha256
-        fields["excluded_embed_metadata_keys"] = ["image_sha256"]
-        fields["excluded_llm_metadata_keys"] = ["image_sha256"]
+        # The caption is the text already.
+        fields["excluded_embed_metadata_keys"] = ["image_sha256", "kind", "caption"]
+        fields["excluded_llm_metadata_keys"] = ["image_sha256", "kind", "caption"]
         fields["image_resource"] = (
             MediaResource(path=image.path)
             if image.path is not None
