@@ -102,14 +102,22 @@ def to_fused_document(fused: FusedDocument) -> RetrievedDocument:
     - ``evidence``: which list found which document, at which rank, with what raw score;
     - ``document_ids`` and ``sources``: of the parts, in reading order.
     """
-    metadata = {
-        **_shown(fused.metadata),
-        "images": [image_reference(image) for image in fused.images],
-        "score": fused.score,
-        "evidence": [dataclasses.asdict(evidence) for evidence in fused.evidence],
-        "document_ids": [document.id for document in fused.documents],
-        "sources": list(dict.fromkeys(document.source for document in fused.documents)),
-    }
+    documents = fused.documents
+    metadata = _shown(fused.metadata)
+    metadata["images"] = [image_reference(d.image) for d in documents if d.image is not None]
+    metadata["score"] = fused.score
+    metadata["evidence"] = [
+        {
+            "document_id": found.document_id,
+            "list": found.list,
+            "rank": found.rank,
+            "score": found.score,
+            "contribution": found.contribution,
+        }
+        for found in fused.evidence
+    ]
+    metadata["document_ids"] = [document.id for document in documents]
+    metadata["sources"] = list(dict.fromkeys([document.source for document in documents]))
     document = RetrievedDocument(page_content=fused.text, metadata=metadata, id=fused.id)
     document._fused = fused
     return document
@@ -232,7 +240,9 @@ def to_query(value: Any) -> Query:
 
 
 def _shown(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in metadata.items() if key != RESERVED_KEY}
+    shown = dict(metadata)
+    shown.pop(RESERVED_KEY, None)
+    return shown
 
 
 def _restored(document: Document, index: MultimodalIndex | None) -> FusedDocument | None:

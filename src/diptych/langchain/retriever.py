@@ -138,7 +138,8 @@ class DiptychRetriever(BaseRetriever):
         """Return what LangSmith shows of the retriever: names, no content."""
         params = super()._get_ls_params(**kwargs)
         params["ls_vector_store_provider"] = "diptych"
-        encoder = self.index.text_encoder or self.index.image_encoder if self.index else None
+        index = self.index
+        encoder = None if index is None else index.text_encoder or index.image_encoder
         if encoder is not None:
             params["ls_embedding_provider"] = type(encoder).__name__
             params["ls_embedding_model"] = str(encoder.space)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from typing import Any, Literal
 
 import numpy as np
@@ -70,11 +71,12 @@ def find(
     if mode == "fused":
         fused = retriever.retrieve(query, k, where=where, vectors=vectors)
         # The document that was found comes first, then what belongs to it.
-        return [
-            (to_document(part), unit.score)
+        parts = (
+            (part, unit.score)
             for unit in fused
             for part in sorted(unit.documents, key=lambda part: part.id != unit.id)
-        ][:k]
+        )
+        return [(to_document(part), score) for part, score in islice(parts, k)]
     hits = index.search(query, k, modalities=(mode,), where=where, vectors=vectors)
     if mode not in hits and len(_view(index, mode)):
         raise InvalidArgument(

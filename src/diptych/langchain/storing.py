@@ -6,6 +6,7 @@ import asyncio
 import os
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, TypeVar, Unpack
 
 from langchain_core.documents import Document
@@ -41,7 +42,7 @@ class StoringVectorStore(VectorStore):
         self.index = index
         self._embedding = embedding
 
-    @property
+    @cached_property
     def embeddings(self) -> Embeddings | None:
         """What embeds texts and queries."""
         text, image = self.index.text_encoder, self.index.image_encoder

@@ -146,9 +146,8 @@ def to_stored(node: BaseNode) -> Stored:
 
 def to_node(stored: Stored) -> BaseNode:
     """Return a stored document as the node that it was, or as a new one if it was none."""
-    record = stored.metadata.get(RESERVED_KEY)
-    metadata = {key: value for key, value in stored.metadata.items() if key != RESERVED_KEY}
-    if not isinstance(record, Mapping) or "node" not in record:
+    record, metadata = _recorded(stored)
+    if not record:
         fields: dict[str, Any] = {"id_": stored.id, "metadata": metadata, "text": stored.text or ""}
         if stored.image is None:
             return TextNode(**fields)
@@ -175,14 +174,32 @@ def to_node_with_score(fused: FusedDocument) -> RetrievedNode:
 
 
 def _to_one_node(fused: FusedDocument) -> BaseNode:
-    nodes = [to_node(document) for document in fused.documents]
-    first = next((node for node in nodes if node.node_id == fused.id), nodes[0])
-    if len(nodes) == 1:
-        return first
-    texts = [text for node in nodes if (text := node.get_content(MetadataMode.NONE)).strip()]
-    fields = first.model_dump(include=_SHARED)
-    fields |= {"text": "\n\n".join(texts), "metadata": dict(first.metadata)}
+    documents = fused.documents
+    if len(documents) == 1:
+        return to_node(documents[0])
+    first = next((document for document in documents if document.id == fused.id), documents[0])
+    record, metadata = _recorded(first)
+    dump = json.loads(record["node"]) if record else {"id_": first.id}
+    fields = {key: value for key, value in dump.items() if key in _SHARED}
+    texts = [text for document in documents if (text := _text_of(document)).strip()]
+    fields |= {"text": "\n\n".join(texts), "metadata": metadata}
     return _with_pictures(fields, fused.images) if fused.images else TextNode.from_dict(fields)
+
+
+def _text_of(stored: Stored) -> str:
+    """Return the text that the node of a document has."""
+    record, _ = _recorded(stored)
+    text: str = record.get("text", stored.text or "")
+    return text
+
+
+def _recorded(stored: Stored) -> tuple[Mapping[str, Any], dict[str, Any]]:
+    """Return what is known of the node that a document was, and the metadata without that."""
+    record = stored.metadata.get(RESERVED_KEY)
+    if record is None:
+        return {}, dict(stored.metadata)
+    metadata = {key: value for key, value in stored.metadata.items() if key != RESERVED_KEY}
+    return (record if isinstance(record, Mapping) and "node" in record else {}), metadata
 
 
 _SHARED = {
@@ -207,9 +224,9 @@ def _with_pictures(
         fields["image_path"] = str(first.path) if is_there else given
     if inline or not fields.get("image_path"):
         fields["image"] = _base64(first)
+    if fields.get("image_mimetype") is None:
+        fields["image_mimetype"] = _mime(first)
     node: DiptychNode = DiptychNode.from_dict(fields)
-    if node.image_mimetype is None:
-        node.image_mimetype = _mime(first)
     node._pictures = pictures
     return node
 
