@@ -1,3 +1,4 @@
+import asyncio
 import os
 
 # Before numpy: two threads of linear algebra on two busy cores are slower than one.
@@ -23,3 +24,13 @@ def shared():
     if not (folder / "models").is_dir():
         pytest.skip("needs the folder ../shared with evaluation models and data")
     return folder
+
+
+@pytest.fixture
+def own_event_loop():
+    """LlamaIndex's engines open an event loop in a thread that has none, and leave it open."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield
+    asyncio.set_event_loop(None)
+    loop.close()

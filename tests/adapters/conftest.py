@@ -1,4 +1,3 @@
-import asyncio
 import importlib.util
 import inspect
 
@@ -19,15 +18,8 @@ def pytest_report_header():
 
 @pytest.fixture(autouse=True)
 def _event_loop_that_is_closed(request):
-    """LlamaIndex's engines open an event loop in a thread that has none, and leave it open."""
-    if "llama" not in request.module.__name__ or inspect.iscoroutinefunction(request.function):
-        yield
-        return
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
-    yield
-    asyncio.set_event_loop(None)
-    loop.close()
+    if "llama" in request.module.__name__ and not inspect.iscoroutinefunction(request.function):
+        request.getfixturevalue("own_event_loop")
 
 
 @pytest.fixture

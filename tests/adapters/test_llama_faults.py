@@ -19,6 +19,7 @@ from llama_index.core.schema import (
     QueryBundle,
     TextNode,
 )
+from llama_index.core.tools import RetrieverTool, ToolMetadata
 from llama_index.core.vector_stores import SimpleVectorStore
 from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryMode
 from llama_stubs import RecordingLLM, pictures, words
@@ -30,6 +31,7 @@ from diptych.llama_index import (
     DiptychMultiModalEmbedding,
     DiptychMultiModalIndex,
     DiptychNode,
+    DiptychRetrieverTool,
     DiptychVectorStore,
     SeparatePictures,
 )
@@ -243,6 +245,14 @@ def test_12_only_simple_stores_are_persisted_by_the_storage_context(tmp_path):
     peer.storage_context.persist(str(tmp_path / "peer"))
     written = json.loads((tmp_path / "peer" / "default__vector_store.json").read_text())
     assert isinstance(written["embedding_dict"]["text"], list)  # numbers as text
+
+
+def test_the_tool_of_a_retriever_gives_text_alone():
+    metadata = ToolMetadata("Searches the manual.", "manual")
+    peer = RetrieverTool(ours().as_retriever(similarity_top_k=1), metadata)
+    assert [b.block_type for b in peer.call("red pump").blocks] == ["text"]
+    tool = DiptychRetrieverTool(ours().as_retriever(similarity_top_k=1), metadata)
+    assert "image" in [b.block_type for b in tool.call("red pump").blocks]
 
 
 def test_modes_that_a_store_does_not_serve_are_refused_and_not_taken_for_another():

@@ -13,7 +13,7 @@ BLOCK = re.compile(r"^```(python|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
-def test_code_of_page_runs_and_prints_what_it_says(page, tmp_path, monkeypatch):
+def test_code_of_page_runs_and_prints_what_it_says(page, tmp_path, monkeypatch, own_event_loop):
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {"__name__": "page"}
     printed = ""
