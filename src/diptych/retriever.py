@@ -71,6 +71,10 @@ class MultimodalRetriever:
                 "An index and its parts were given together. Pass either index=, which has its own "
                 "encoders, or the encoders and path=."
             )
+        if index is not None and not isinstance(index, MultimodalIndex):
+            raise InvalidArgument(
+                f"index= is a {type(index).__name__}; expected a MultimodalIndex."
+            )
         self.index = (
             index
             if index is not None

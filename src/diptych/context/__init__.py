@@ -7,6 +7,7 @@ from diptych.context.build import (
     ImagePart,
     TextPart,
     build_context,
+    check_options,
 )
 from diptych.context.displayed import displayed
 
@@ -17,5 +18,6 @@ __all__ = [
     "ImagePart",
     "TextPart",
     "build_context",
+    "check_options",
     "displayed",
 ]

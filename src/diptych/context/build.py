@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import PurePath
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from diptych.context.displayed import displayed
 from diptych.errors import DiptychError, InvalidArgument
@@ -25,6 +25,7 @@ __all__ = [
     "ImagePart",
     "TextPart",
     "build_context",
+    "check_options",
 ]
 
 _HEADER = (
@@ -137,11 +138,9 @@ def build_context(
     Raises:
         InvalidArgument: A limit makes no sense.
     """
-    if max_characters < 1 or max_images < 0 or max_edge < 1 or max_bytes < 1:
-        raise InvalidArgument(
-            f"build_context was given max_characters={max_characters}, max_images={max_images}, "
-            f"max_edge={max_edge}, max_bytes={max_bytes}; expected at least 1 (max_images: 0)."
-        )
+    check_options(
+        max_characters=max_characters, max_images=max_images, max_edge=max_edge, max_bytes=max_bytes
+    )
     if not documents:
         return Context((TextPart(_NOTHING),), ())
     layout = _Layout(
@@ -154,6 +153,23 @@ def build_context(
     for fused in documents:
         layout.add(fused)
     return layout.finished()
+
+
+def check_options(**options: Any) -> None:
+    """Look at the keyword arguments of :func:`build_context` before there is anything to lay out.
+
+    Raises:
+        InvalidArgument: One is unknown, or a limit makes no sense.
+    """
+    known = ContextOptions.__annotations__
+    for name, value in options.items():
+        if name not in known:
+            raise InvalidArgument(f"{name}= is unknown; expected some of {', '.join(known)}.")
+        if not name.startswith("max_"):
+            continue
+        least = 0 if name == "max_images" else 1
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise InvalidArgument(f"{name}={value!r} was given; expected at least {least}.")
 
 
 class _Layout:

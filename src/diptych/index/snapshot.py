@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from diptych.checks import at_least_one
+from diptych.checks import at_least_one, list_of
 from diptych.errors import ClosedError, InvalidArgument
 from diptych.filters import Filter
 from diptych.index.embed import Models, QueryVectors, embed_queries
@@ -144,9 +144,7 @@ class Snapshot:
             return (
                 [] if self._state.database is None else self._database.keys(where, limit).tolist()
             )
-        if isinstance(ids, str):
-            raise InvalidArgument(f"ids={ids!r} is one string; expected a list of ids.")
-        wanted = list(dict.fromkeys(ids))
+        wanted = list(dict.fromkeys(list_of("ids", ids, str, "ids")))
         if self._state.database is None or not wanted:
             return []
         found = self._database.keys_of(wanted)

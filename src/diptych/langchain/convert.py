@@ -11,6 +11,7 @@ from langchain_core.documents.base import Blob
 from pydantic import PrivateAttr
 
 from diptych.cards import cards
+from diptych.checks import list_of
 from diptych.errors import DiptychError, InvalidArgument
 from diptych.index import MultimodalIndex
 from diptych.types import Document as Stored
@@ -176,10 +177,9 @@ def to_fused(
         index: Finds the pictures of documents that have been serialized since. Without it a
             picture is found by its path, when the file is still the one that was indexed.
     """
-    found = [
-        document if isinstance(document, FusedDocument) else _restored(document, index)
-        for document in documents
-    ]
+    kinds: tuple[type[Document | FusedDocument], ...] = (Document, FusedDocument)
+    given = list_of("documents", documents, kinds, "documents")
+    found = [one if isinstance(one, FusedDocument) else _restored(one, index) for one in given]
     return [fused for fused in found if fused is not None]
 
 

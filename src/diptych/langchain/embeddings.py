@@ -7,6 +7,7 @@ from typing import Any
 
 from langchain_core.embeddings import Embeddings
 
+from diptych.checks import list_of
 from diptych.errors import InvalidArgument
 from diptych.langchain.convert import to_image
 from diptych.protocols import ImageEncoder, TextEncoder
@@ -44,6 +45,7 @@ class DiptychEmbeddings(Embeddings):
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """Return one unit vector for each passage."""
+        texts = list_of("texts", texts, str, "strings")
         rows: list[list[float]] = self.text_encoder.encode_document(texts).tolist()
         return rows
 
@@ -65,6 +67,6 @@ class DiptychEmbeddings(Embeddings):
             raise InvalidArgument(
                 "DiptychEmbeddings was made without an image encoder. Pass image_encoder=."
             )
-        images = [to_image(uri) for uri in uris]
+        images = [to_image(uri) for uri in list_of("uris", uris, object, "pictures")]
         rows: list[list[float]] = self.image_encoder.encode_image(images).tolist()
         return rows

@@ -12,7 +12,7 @@ from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 from langchain_core.messages.content import ContentBlock, create_image_block, create_text_block
 from langchain_core.runnables import Runnable, RunnableLambda, RunnablePassthrough
 
-from diptych.context import ContextOptions, TextPart, build_context
+from diptych.context import ContextOptions, TextPart, build_context, check_options
 from diptych.errors import InvalidArgument
 from diptych.index import MultimodalIndex
 from diptych.langchain.convert import to_fused, to_query
@@ -55,6 +55,7 @@ def to_content_blocks(
         index: Finds the pictures of documents that were serialized on the way here.
         options: The budget, as for :func:`diptych.context.build_context`.
     """
+    check_options(**options)
     context = build_context(to_fused(documents, index), **options)
     blocks: list[ContentBlock] = [
         create_text_block(part.text)
@@ -95,6 +96,7 @@ def multimodal_prompt(
     of earlier turns, of which only the words are sent again:
     ``{"context": retriever, "question": RunnablePassthrough()} | multimodal_prompt() | model``.
     """
+    check_options(**options)
 
     def build(inputs: dict[str, Any]) -> list[BaseMessage]:
         if not {"question", "context"} <= inputs.keys():

@@ -10,7 +10,8 @@ import numpy as np
 from langchain_core.documents import Document
 from numpy.typing import ArrayLike
 
-from diptych.errors import InvalidArgument
+from diptych.checks import at_least_one
+from diptych.errors import InvalidArgument, VectorError
 from diptych.filters import Filter
 from diptych.index import MultimodalIndex, VectorView
 from diptych.langchain.convert import to_document
@@ -111,7 +112,14 @@ def find_diverse(
     space: Space,
     documents: Where,
 ) -> list[Document]:
-    """Return ``k`` of the ``fetch_k`` nearest documents, chosen to differ from each other."""
+    """Return ``k`` of the ``fetch_k`` nearest documents, chosen to differ from each other.
+
+    Raises:
+        InvalidArgument: ``lambda_mult`` is not in [0, 1], or ``fetch_k`` is below 1.
+    """
+    if not 0 <= lambda_mult <= 1:
+        raise InvalidArgument(f"lambda_mult={lambda_mult!r} was given; expected 0 to 1.")
+    at_least_one("fetch_k", fetch_k)
     view = _view(index, space)
     query = _query(view, vector, space)
     (hits,) = view.search(query, max(k, fetch_k), where=restriction(index, documents))
@@ -126,6 +134,7 @@ def query_vector(index: MultimodalIndex, query: Query, space: Space) -> Vectors:
     Raises:
         InvalidArgument: No encoder of the index makes it.
     """
+    _view(index, space)
     if space == "text" and query.text and index.text_encoder is not None:
         return index.text_encoder.encode_query([query.text])
     vector = index.query_vectors(query).get(space)
@@ -213,8 +222,12 @@ def _query(view: VectorView, vector: ArrayLike, space: str) -> Vectors:
         raise InvalidArgument(
             f"The index has no {space} vectors to compare with. Give it an encoder for them."
         )
-    row: Any = np.atleast_2d(np.asarray(vector, np.float32))
-    return unit_rows(row, rows=1, dim=view.dim, origin=f"The query vector for {space!r}")
+    origin = f"The query vector for {space!r}"
+    try:
+        row: Any = np.atleast_2d(np.asarray(vector, np.float32))
+    except (TypeError, ValueError) as error:
+        raise VectorError(f"{origin} is no array of numbers: {error}.") from error
+    return unit_rows(row, rows=1, dim=view.dim, origin=origin)
 
 
 def _check_mode(mode: str) -> None:

@@ -14,6 +14,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
 from numpy.typing import ArrayLike
 
+from diptych.checks import at_least_one, list_of
 from diptych.encoders import FunctionEncoder
 from diptych.errors import InvalidArgument, MediaError, VectorError
 from diptych.index import IndexOptions, MultimodalIndex
@@ -21,6 +22,7 @@ from diptych.langchain.convert import picture_metadata, to_document, to_image, t
 from diptych.langchain.embeddings import DiptychEmbeddings
 from diptych.langchain.search import Where, restriction
 from diptych.protocols import ImageEncoder, TextEncoder
+from diptych.report import AddReport
 from diptych.types import Document as Stored
 
 __all__ = ["StoringVectorStore", "new_index"]
@@ -93,7 +95,7 @@ class StoringVectorStore(VectorStore):
             InvalidArgument: Another number of ids than of documents.
         """
         stored, given = _to_store(documents, ids)
-        self._upsert(stored, batch_size)
+        self._upsert(stored, _size(batch_size))
         return given
 
     async def aadd_documents(
@@ -106,11 +108,15 @@ class StoringVectorStore(VectorStore):
     ) -> list[str]:
         """Do what :meth:`add_documents` does: awaits the embeddings, stores in a thread."""
         stored, given = _to_store(documents, ids)
-        size = batch_size or _BATCH
+        size = _size(batch_size)
+        report = AddReport()
         for start in range(0, len(stored), size):
             batch = stored[start : start + size]
             vectors = await self._embedded(batch)
-            await asyncio.to_thread(self._upsert, batch, size, vectors)
+            report += await asyncio.to_thread(
+                self.index.upsert, batch, batch_size=size, text_vectors=vectors
+            )
+        _say_what_failed(report, len(stored))
         return given
 
     def add_images(
@@ -134,13 +140,13 @@ class StoringVectorStore(VectorStore):
         Raises:
             MediaError: Some pictures cannot be read; the others have been stored.
         """
-        images = [to_image(uri) for uri in uris]
+        images = [to_image(uri) for uri in list_of("uris", uris, object, "pictures")]
         given = _identities(_one_each(images, ids, "ids", None))
         documents = {
             identity: Stored(
                 text=caption,
                 image=image,
-                metadata={**picture_metadata(image), **metadata},
+                metadata={**picture_metadata(image), **_mapping(metadata)},
                 id=identity,
             )
             for image, caption, metadata, identity in zip(
@@ -151,7 +157,7 @@ class StoringVectorStore(VectorStore):
                 strict=True,
             )
         }
-        self._upsert(list(documents.values()), None)
+        self._upsert(list(documents.values()), _BATCH)
         return given
 
     async def aadd_images(
@@ -185,23 +191,11 @@ class StoringVectorStore(VectorStore):
 
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
         """Return the documents with these ids, in this order, without those that are not stored."""
-        return [to_document(stored) for stored in self.index.get(list(ids))]
+        return [to_document(stored) for stored in self.index.get(ids)]
 
-    def _upsert(
-        self,
-        documents: Sequence[Stored],
-        batch_size: int | None,
-        text_vectors: Mapping[str, ArrayLike] | None = None,
-    ) -> None:
-        report = self.index.upsert(
-            documents, batch_size=batch_size or _BATCH, text_vectors=text_vectors
-        )
-        if report.failed:
-            reasons = "; ".join(str(failure) for failure in report.failed)
-            raise MediaError(
-                f"{len(report.failed)} of {len(documents)} documents were not stored, the others "
-                f"were: {reasons}"
-            )
+    def _upsert(self, documents: Sequence[Stored], batch_size: int) -> None:
+        report = self.index.upsert(documents, batch_size=batch_size)
+        _say_what_failed(report, len(documents))
 
     async def _embedded(self, documents: Sequence[Stored]) -> dict[str, ArrayLike]:
         """Return vectors for the texts that are new, from the asynchronous method of the model."""
@@ -246,10 +240,37 @@ def _encoder(model: Any) -> Any:
     return model if model is None or is_encoder else FunctionEncoder.from_langchain(model)
 
 
+def _size(batch_size: int | None) -> int:
+    return _BATCH if batch_size is None else at_least_one("batch_size", batch_size)
+
+
+def _say_what_failed(report: AddReport, count: int) -> None:
+    """Raise an error when something was not stored.
+
+    Raises:
+        MediaError: It names what, and why.
+    """
+    if report.failed:
+        reasons = "; ".join(str(failure) for failure in report.failed)
+        raise MediaError(
+            f"{len(report.failed)} of {count} documents were not stored, the others were: {reasons}"
+        )
+
+
+def _mapping(metadata: Any) -> Mapping[str, Any]:
+    if metadata is not None and not isinstance(metadata, Mapping):
+        raise InvalidArgument(
+            f"A metadata was given as {type(metadata).__name__}; expected a dict, or None."
+        )
+    return metadata or {}
+
+
 def _documents(texts: Iterable[str], metadatas: Sequence[dict[str, Any]] | None) -> list[Document]:
-    listed = list(texts)
+    if isinstance(texts, str):  # as langchain-core's own stores do, its characters
+        texts = list(texts)
+    listed = list_of("texts", texts, str, "strings")
     return [
-        Document(page_content=text, metadata=metadata)
+        Document(page_content=text, metadata=dict(_mapping(metadata)))
         for text, metadata in zip(
             listed, _one_each(listed, metadatas or None, "metadatas", {}), strict=True
         )
@@ -259,6 +280,7 @@ def _documents(texts: Iterable[str], metadatas: Sequence[dict[str, Any]] | None)
 def _to_store(
     documents: Sequence[Document], ids: Sequence[str | None] | None
 ) -> tuple[list[Stored], list[str]]:
+    documents = list_of("documents", documents, Document, "LangChain documents")
     own = [document.id for document in documents]
     given = _identities(_one_each(documents, ids, "ids", None) if ids else own)
     last = dict(zip(given, documents, strict=True))
@@ -277,6 +299,8 @@ def _one_each(items: Sequence[Any], values: Sequence[T] | None, name: str, defau
     """
     if values is None:
         return [default] * len(items)
+    if isinstance(values, str | Mapping):
+        raise InvalidArgument(f"{name}={values!r} is one {type(values).__name__}; expected a list.")
     if len(values) != len(items):
         raise InvalidArgument(
             f"{len(values)} {name} were given for {len(items)} items; expected one for each."

@@ -11,7 +11,8 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.tools import StructuredTool
 from pydantic import BaseModel, Field
 
-from diptych.context import ContextOptions
+from diptych.context import ContextOptions, check_options
+from diptych.errors import InvalidArgument
 from diptych.index import MultimodalIndex
 from diptych.langchain.messages import to_content_blocks
 
@@ -41,6 +42,12 @@ def create_multimodal_retriever_tool(
         index: As for :func:`~diptych.langchain.to_content_blocks`.
         options: The budget, likewise.
     """
+    check_options(**options)
+    if not isinstance(retriever, BaseRetriever):
+        raise InvalidArgument(
+            f"The tool {name!r} was given {type(retriever).__name__} as its retriever; expected a "
+            "LangChain retriever, such as DiptychRetriever."
+        )
 
     def search(query: str, callbacks: Callbacks = None) -> tuple[list[Any], list[Document]]:
         documents = retriever.invoke(query, config={"callbacks": callbacks})

@@ -17,7 +17,8 @@ from llama_index.core.schema import (
     TextNode,
 )
 
-from diptych.context import ContextOptions, ImagePart, TextPart, build_context
+from diptych.checks import list_of
+from diptych.context import ContextOptions, ImagePart, TextPart, build_context, check_options
 from diptych.errors import DiptychError
 from diptych.llama_index.convert import RetrievedNode
 from diptych.llama_index.node import DiptychNode, picture_of
@@ -37,7 +38,9 @@ def to_content_blocks(
         nodes: What a retriever returned, best first; of diptych or of any other.
         options: The budget, as for :func:`diptych.context.build_context`.
     """
-    context = build_context([fused for node in nodes for fused in _fused(node)], **options)
+    check_options(**options)
+    given = list_of("nodes", nodes, NodeWithScore, "nodes with scores")
+    context = build_context([fused for node in given for fused in _fused(node)], **options)
     return [_block(part) for part in context.parts]
 
 

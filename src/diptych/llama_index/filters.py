@@ -35,6 +35,10 @@ def to_filter(filters: MetadataFilters | None) -> Filter | None:
     Raises:
         FilterError: A value with which the operator cannot mean anything.
     """
+    if filters is not None and not isinstance(filters, MetadataFilters):
+        raise FilterError(
+            f"filters was given as {type(filters).__name__}; expected MetadataFilters of LlamaIndex."
+        )
     return _group(filters) if filters is not None and filters.filters else None
 
 

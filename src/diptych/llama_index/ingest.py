@@ -25,6 +25,7 @@ from llama_index.core.schema import (
 )
 from pydantic import PrivateAttr
 
+from diptych.errors import InvalidArgument
 from diptych.ingest import read
 from diptych.llama_index.convert import RESERVED_KEY, grouped
 from diptych.llama_index.node import DiptychNode, has_picture
@@ -54,6 +55,11 @@ class KeepPictures(TransformComponent):
 
     def __init__(self, *transformations: TransformComponent) -> None:
         super().__init__()
+        for one in transformations:
+            if not callable(one):
+                raise InvalidArgument(
+                    f"KeepPictures was given {one!r}; expected transformations of LlamaIndex."
+                )
         self._transformations = list(transformations)
 
     @classmethod

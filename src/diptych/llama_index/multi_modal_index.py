@@ -33,6 +33,7 @@ from llama_index.core.utils import iter_batch
 from llama_index.core.vector_stores import SimpleVectorStore
 from llama_index.core.vector_stores.types import BasePydanticVectorStore
 
+from diptych.checks import list_of
 from diptych.encoders import FunctionEncoder
 from diptych.errors import DiptychError, InvalidArgument
 from diptych.llama_index.content import SeparatePictures
@@ -159,7 +160,16 @@ class DiptychMultiModalIndex(VectorStoreIndex):
         return cls(embed_model=embed_model, storage_context=context, **kwargs)
 
     def as_retriever(self, **options: Any) -> DiptychRetriever:
-        """Return a retriever; arguments are those of ``DiptychRetriever``."""
+        """Return a retriever; arguments are those of ``DiptychRetriever``.
+
+        Raises:
+            TypeError: One that it does not know.
+        """
+        known = DiptychRetriever.OPTIONS | {"object_map", "callback_manager", "objects", "verbose"}
+        if unknown := sorted(options.keys() - known):
+            raise TypeError(
+                f"as_retriever does not know {', '.join(unknown)}; it knows {', '.join(sorted(known))}."
+            )
         options = {
             "object_map": self._object_map,
             "callback_manager": self._callback_manager,
@@ -251,6 +261,7 @@ class DiptychMultiModalIndex(VectorStoreIndex):
         that changed are added before its old ones are deleted.
         """
         with self._callback_manager.as_trace("refresh_ref_docs"):
+            documents = list_of("documents", documents, Document, "LlamaIndex documents")
             before = self._stored([document.id_ for document in documents])
             changed: list[bool] = []
             made: dict[str, list[BaseNode]] = {}
@@ -456,6 +467,11 @@ def _encoder(model: Model, *, of_pictures: bool = False) -> Any:
     """Return a model of any kind as an encoder of diptych."""
     if model is None or isinstance(model, TextEncoder | ImageEncoder):
         return model
+    if not isinstance(model, BaseEmbedding | str) and not hasattr(model, "embed_query"):
+        raise InvalidArgument(
+            f"A model was given as {type(model).__name__}; expected a LlamaIndex embedding, an encoder "
+            "of diptych, or the name of a model."
+        )
     resolved = resolve_embed_model(model)
     if isinstance(resolved, DiptychMultiModalEmbedding):
         return resolved.image_encoder if of_pictures else resolved.text_encoder

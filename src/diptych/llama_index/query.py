@@ -13,6 +13,7 @@ from llama_index.core.vector_stores.types import (
     VectorStoreQueryMode,
 )
 
+from diptych.checks import list_of
 from diptych.errors import InvalidArgument
 from diptych.filters import Filter
 from diptych.index import MultimodalIndex, VectorView
@@ -41,11 +42,12 @@ def run(index: MultimodalIndex, query: VectorStoreQuery, options: Mapping[str, A
     Raises:
         InvalidArgument: A mode that is not served, or a query without what its mode needs.
     """
-    mode = VectorStoreQueryMode(query.mode)
-    if mode not in _MODES:
+    mode = next((mode for mode in _MODES if mode == query.mode), None)
+    if mode is None:
         served = ", ".join(served.value for served in _MODES)
+        asked = getattr(query.mode, "value", query.mode)
         raise InvalidArgument(
-            f"DiptychVectorStore does not serve the query mode {mode.value!r}; it serves {served}."
+            f"DiptychVectorStore does not serve the query mode {asked!r}; it serves {served}."
         )
     if not len(index):
         return []
@@ -66,10 +68,12 @@ def restricted_to(
 
     An empty list of ids is no restriction: ``VectorStoreIndex`` always passes one.
     """
+    nodes = list_of("node_ids", node_ids or [], str, "ids")
+    sources = list_of("doc_ids", doc_ids or [], str, "ids")
     terms = [
         to_filter(filters),
-        {"$id": list(node_ids)} if node_ids else None,
-        {REF_DOC_ID: {"$in": list(doc_ids)}} if doc_ids else None,
+        {"$id": nodes} if nodes else None,
+        {REF_DOC_ID: {"$in": sources}} if sources else None,
     ]
     given = [term for term in terms if term]
     return {"$and": given} if given else None
@@ -112,13 +116,15 @@ def _diverse(index: MultimodalIndex, query: VectorStoreQuery, options: Mapping[s
     ids = [identity for identity, _ in _search(view, vector, depth, restriction(query))]
     if not ids:
         return []
-    threshold = options.get("mmr_threshold")
+    threshold = options.get("mmr_threshold", query.mmr_threshold)
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise InvalidArgument(f"mmr_threshold={threshold!r} was given; expected 0 to 1.")
     scores, chosen = get_top_k_mmr_embeddings(
         vector[0].tolist(),
         view.vectors(ids).tolist(),
         similarity_top_k=query.similarity_top_k,
         embedding_ids=ids,
-        mmr_threshold=query.mmr_threshold if threshold is None else threshold,
+        mmr_threshold=threshold,
     )
     return [(str(i), float(score)) for i, score in zip(chosen, scores, strict=True)]
 

@@ -12,7 +12,7 @@ from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import NodeWithScore, QueryBundle
 from llama_index.core.tools import RetrieverTool, ToolMetadata, ToolOutput
 
-from diptych.context import ContextOptions
+from diptych.context import ContextOptions, check_options
 from diptych.errors import InvalidArgument
 from diptych.llama_index.content import to_content_blocks
 
@@ -42,6 +42,7 @@ class DiptychRetrieverTool(RetrieverTool):
         node_postprocessors: list[BaseNodePostprocessor] | None = None,
         **options: Unpack[ContextOptions],
     ) -> None:
+        check_options(**options)
         super().__init__(retriever, metadata, node_postprocessors)
         self._options = options
 

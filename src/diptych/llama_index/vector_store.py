@@ -20,6 +20,7 @@ from llama_index.core.vector_stores.types import (
 )
 from pydantic import PrivateAttr
 
+from diptych.checks import list_of
 from diptych.encoders import FunctionEncoder
 from diptych.errors import InvalidArgument, MediaError
 from diptych.filters import Filter
@@ -30,7 +31,8 @@ from diptych.llama_index.convert import REF_DOC_ID, to_node, to_stored
 from diptych.llama_index.filters import to_filter
 from diptych.llama_index.given import open_index
 from diptych.protocols import ImageEncoder, TextEncoder
-from diptych.report import AddReport
+from diptych.report import AddReport, Failure
+from diptych.types import Document
 
 __all__ = ["DiptychVectorStore"]
 
@@ -142,15 +144,26 @@ class DiptychVectorStore(BasePydanticVectorStore):
             DocumentError: As for :meth:`add`.
             VectorError: As for :meth:`add`.
         """
-        if not nodes:
-            return AddReport()
-        stored = {node.node_id: to_stored(node) for node in nodes}
+        stored: dict[str, Document] = {}
+        failed: list[Failure] = []
+        for node in list_of("nodes", nodes, BaseNode, "nodes"):
+            try:
+                stored[node.node_id] = to_stored(node)
+            except MediaError as error:
+                failed.append(
+                    Failure(node.node_id, str(node.metadata.get("source", "")), str(error))
+                )
+        if not stored:
+            return AddReport(failed=tuple(failed))
         vectors = {
             node.node_id: node.embedding
             for node in nodes
-            if node.embedding is not None and stored[node.node_id].has_text
+            if node.embedding is not None
+            and node.node_id in stored
+            and stored[node.node_id].has_text
         }
-        return self._ready(vectors).upsert(stored.values(), text_vectors=vectors)
+        report = self._ready(vectors).upsert(stored.values(), text_vectors=vectors)
+        return report + AddReport(failed=tuple(failed))
 
     def delete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:
         """Delete the nodes of a source document; none is fine too."""
