@@ -40,7 +40,7 @@ def run_kills(folder: Path, count: int, seed: int, fresh_every: int = 25) -> dic
         log = Log(folder / "log")
         log.path.unlink(missing_ok=True)
         child = children.start(lambda s=steps, w=log: run_steps(path, s, w), errors)
-        while not log.path.exists():
+        while not (log.path.exists() and log.path.stat().st_size):
             time.sleep(0.0005)
         time.sleep(float(rng.uniform(0, 0.15)))
         os.kill(child, signal.SIGKILL)
