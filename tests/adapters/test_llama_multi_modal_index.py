@@ -225,6 +225,17 @@ class TestConstructing:
         made = DiptychMultiModalIndex([TextNode(text="words")])
         assert made.vector_store.index.text_encoder.dim == 5
 
+    def test_a_folder_without_remembered_models_is_opened_with_the_settings(
+        self, tmp_path, monkeypatch
+    ):
+        (tmp_path / "kb").mkdir()
+        for model in (MockEmbedding(embed_dim=5), MockEmbedding(embed_dim=5)):
+            monkeypatch.setattr(Settings, "_embed_model", model)
+            made = DiptychMultiModalIndex(path=tmp_path / "kb")
+            made.insert(LlamaDocument(text="words", id_="a"))
+            assert ids(made.as_retriever().retrieve("words")) == ["a"]
+            made.vector_store.index.close()
+
     def test_a_store_that_exists(self, index):
         again = DiptychMultiModalIndex.from_vector_store(index.vector_store)
         context = StorageContext.from_defaults(vector_store=index.vector_store)

@@ -21,7 +21,7 @@ from diptych.checks import list_of
 from diptych.context import ContextOptions, ImagePart, TextPart, build_context, check_options
 from diptych.errors import DiptychError
 from diptych.llama_index.convert import RetrievedNode
-from diptych.llama_index.node import DiptychNode, picture_of
+from diptych.llama_index.node import DiptychNode, picture_of, shared_fields
 from diptych.types import Document, FusedDocument, Image
 
 __all__ = ["SeparatePictures", "to_content_blocks"]
@@ -143,15 +143,5 @@ def _pictures(node: DiptychNode) -> list[ImageNode]:
 
 
 def _words(node: DiptychNode) -> TextNode:
-    kept = node.model_dump(
-        include={
-            "metadata",
-            "relationships",
-            "excluded_embed_metadata_keys",
-            "excluded_llm_metadata_keys",
-            "metadata_template",
-            "metadata_separator",
-            "text_template",
-        }
-    )
-    return TextNode(id_=f"{node.node_id}#text", text=node.text, **kept)
+    fields = {**shared_fields(node), "id_": f"{node.node_id}#text"}
+    return TextNode(text=node.text, **fields)

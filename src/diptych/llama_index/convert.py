@@ -28,7 +28,7 @@ from pydantic import PrivateAttr
 
 from diptych.cards import cards
 from diptych.errors import DiptychError, DocumentError
-from diptych.llama_index.node import DiptychNode, has_picture, picture_of
+from diptych.llama_index.node import SHARED, DiptychNode, has_picture, picture_of
 from diptych.types import Document as Stored
 from diptych.types import Evidence, FusedDocument, Image
 
@@ -180,7 +180,7 @@ def _to_one_node(fused: FusedDocument) -> BaseNode:
     first = next((document for document in documents if document.id == fused.id), documents[0])
     record, metadata = _recorded(first)
     dump = json.loads(record["node"]) if record else {"id_": first.id}
-    fields = {key: value for key, value in dump.items() if key in _SHARED}
+    fields = {key: value for key, value in dump.items() if key in SHARED}
     texts = [text for document in documents if (text := _text_of(document)).strip()]
     fields |= {"text": "\n\n".join(texts), "metadata": metadata}
     return _with_pictures(fields, fused.images) if fused.images else TextNode.from_dict(fields)
@@ -200,17 +200,6 @@ def _recorded(stored: Stored) -> tuple[Mapping[str, Any], dict[str, Any]]:
         return {}, dict(stored.metadata)
     metadata = {key: value for key, value in stored.metadata.items() if key != RESERVED_KEY}
     return (record if isinstance(record, Mapping) and "node" in record else {}), metadata
-
-
-_SHARED = {
-    "id_",
-    "relationships",
-    "excluded_embed_metadata_keys",
-    "excluded_llm_metadata_keys",
-    "metadata_template",
-    "metadata_separator",
-    "text_template",
-}
 
 
 def _with_pictures(

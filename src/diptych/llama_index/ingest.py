@@ -6,7 +6,6 @@ import base64
 import logging
 import os
 from collections.abc import Iterable, Sequence
-from copy import copy
 from typing import Any
 from uuid import uuid4
 
@@ -28,7 +27,7 @@ from pydantic import PrivateAttr
 from diptych.errors import InvalidArgument
 from diptych.ingest import read
 from diptych.llama_index.convert import RESERVED_KEY, grouped
-from diptych.llama_index.node import DiptychNode, has_picture
+from diptych.llama_index.node import DiptychNode, has_picture, shared_fields
 from diptych.report import Failure
 from diptych.types import Document as Stored
 
@@ -128,16 +127,12 @@ class DiptychReader(BaseReader):
 
 def _words_of(node: BaseNode, text: str) -> BaseNode:
     """Return a node of the text alone, of a class that splitters take."""
-    return (Document if isinstance(node, Document) else TextNode)(text=text, **_shared(node))
-
-
-def _shared(node: BaseNode) -> dict[str, Any]:
-    return {name: copy(getattr(node, name)) for name in _SHARED if hasattr(node, name)}
+    return (Document if isinstance(node, Document) else TextNode)(text=text, **shared_fields(node))
 
 
 def _with_picture(node: BaseNode, chunk: BaseNode | None) -> DiptychNode:
     """Return the picture of a node, with the words of a chunk or without."""
-    fields = _shared(node if chunk is None else chunk)
+    fields = shared_fields(node if chunk is None else chunk)
     if isinstance(node, Document):
         # As a splitter does: its nodes are new, and a document is their source.
         source: RelatedNodeType = node.as_related_node_info()
@@ -160,18 +155,6 @@ def _with_picture(node: BaseNode, chunk: BaseNode | None) -> DiptychNode:
     if isinstance(node, DiptychNode):
         made._pictures = node._pictures
     return made
-
-
-_SHARED = {
-    "id_",
-    "metadata",
-    "relationships",
-    "excluded_embed_metadata_keys",
-    "excluded_llm_metadata_keys",
-    "metadata_template",
-    "metadata_separator",
-    "text_template",
-}
 
 
 def _to_document(stored: Stored) -> Document:

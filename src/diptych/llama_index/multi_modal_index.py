@@ -10,49 +10,32 @@ from hashlib import sha256
 from typing import Any, Self, cast
 
 from llama_index.core import Settings, StorageContext, VectorStoreIndex
-from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.base.llms.base import BaseLLM
 from llama_index.core.callbacks import CallbackManager
-from llama_index.core.chat_engine import (
-    CondensePlusContextChatEngine,
-    CondenseQuestionChatEngine,
-    ContextChatEngine,
-    SimpleChatEngine,
-)
-from llama_index.core.chat_engine.multi_modal_condense_plus_context import (
-    MultiModalCondensePlusContextChatEngine,
-)
-from llama_index.core.chat_engine.multi_modal_context import MultiModalContextChatEngine
+from llama_index.core.chat_engine import CondenseQuestionChatEngine, SimpleChatEngine
 from llama_index.core.chat_engine.types import BaseChatEngine, ChatMode
 from llama_index.core.data_structs.data_structs import IndexDict
-from llama_index.core.embeddings.utils import EmbedType, resolve_embed_model
 from llama_index.core.llms.utils import LLMType, resolve_llm
 from llama_index.core.schema import BaseNode, Document, MetadataMode, TransformComponent
 from llama_index.core.storage.docstore.types import RefDocInfo
 from llama_index.core.utils import iter_batch
-from llama_index.core.vector_stores import SimpleVectorStore
 from llama_index.core.vector_stores.types import BasePydanticVectorStore
 
 from diptych.checks import list_of
-from diptych.encoders import FunctionEncoder
 from diptych.errors import DiptychError, InvalidArgument
-from diptych.llama_index.content import SeparatePictures
+from diptych.llama_index.chat import context_chat
 from diptych.llama_index.convert import REF_DOC_ID, RESERVED_KEY, SOURCE_HASH, grouped
-from diptych.llama_index.embedding import DiptychMultiModalEmbedding
 from diptych.llama_index.engines import DiptychQueryEngine, with_blocks
-from diptych.llama_index.given import GivenVectors
 from diptych.llama_index.ingest import KeepPictures
+from diptych.llama_index.models import Model, embedding_of, new_store, store_in
 from diptych.llama_index.node import has_picture, picture_of
 from diptych.llama_index.retriever import DiptychRetriever
 from diptych.llama_index.vector_store import DiptychVectorStore
-from diptych.protocols import ImageEncoder, TextEncoder
 from diptych.report import Failure
 
 __all__ = ["DiptychMultiModalIndex"]
 
 logger = logging.getLogger(__name__)
-
-Model = EmbedType | TextEncoder | ImageEncoder | None
 
 
 class DiptychMultiModalIndex(VectorStoreIndex):
@@ -92,9 +75,9 @@ class DiptychMultiModalIndex(VectorStoreIndex):
         **options: Any,
     ) -> None:
         self.failed: tuple[Failure, ...] = ()
-        store = _store_in(storage_context)
+        store = store_in(storage_context)
         if store is None:
-            store = _new_store(embed_model, image_embed_model, path)
+            store = new_store(embed_model, image_embed_model, path)
         elif path is not None:
             raise InvalidArgument("path= was given together with a storage context. Pass one.")
         self._kept = store
@@ -104,7 +87,7 @@ class DiptychMultiModalIndex(VectorStoreIndex):
             nodes = []
         super().__init__(
             nodes=nodes,
-            embed_model=_embedding(embed_model, store),
+            embed_model=embedding_of(embed_model, store),
             storage_context=context,
             insert_batch_size=insert_batch_size,
             **options,
@@ -224,7 +207,7 @@ class DiptychMultiModalIndex(VectorStoreIndex):
         model = _language_model(llm, self._callback_manager)
         mode = ChatMode(chat_mode)
         if mode in (ChatMode.CONTEXT, ChatMode.CONDENSE_PLUS_CONTEXT, ChatMode.BEST):
-            return _context_chat(
+            return context_chat(
                 mode,
                 self.as_retriever(**retrieving),
                 model,
@@ -367,32 +350,6 @@ _TEMPLATES = {
 """Which template of the multimodal synthesizers stands for which of the others."""
 
 
-def _context_chat(
-    mode: ChatMode,
-    retriever: DiptychRetriever,
-    model: Any,
-    options: dict[str, Any],
-    max_images: int | None,
-) -> BaseChatEngine:
-    """Return an engine that retrieves for each turn; without a number of pictures, for words."""
-    condenses = mode != ChatMode.CONTEXT
-    if max_images is None:
-        plain: Any = CondensePlusContextChatEngine if condenses else ContextChatEngine
-        words: BaseChatEngine = plain.from_defaults(retriever=retriever, llm=model, **options)
-        return words
-    shows: Any = (
-        MultiModalCondensePlusContextChatEngine if condenses else MultiModalContextChatEngine
-    )
-    given = list(options.pop("node_postprocessors", None) or [])
-    engine: BaseChatEngine = shows.from_defaults(
-        retriever=retriever,
-        multi_modal_llm=model,
-        node_postprocessors=[*given, SeparatePictures(max_images=max_images)],
-        **options,
-    )
-    return engine
-
-
 def _language_model(llm: LLMType | None, callback_manager: Any) -> Any:
     model: BaseLLM = resolve_llm(llm, callback_manager=callback_manager) if llm else Settings.llm
     return model
@@ -416,74 +373,3 @@ def _state(document: Document) -> str:
     except (DiptychError, OSError):
         content = "unreadable"
     return sha256(f"{document.hash}\0{content}".encode()).hexdigest()[:32]
-
-
-def _store_in(context: StorageContext | None) -> DiptychVectorStore | None:
-    """Return the store of diptych that a storage context holds; None when it holds none.
-
-    Raises:
-        InvalidArgument: It holds the vectors of another store.
-    """
-    stores = list(context.vector_stores.values()) if context is not None else []
-    ours = [store for store in stores if isinstance(store, DiptychVectorStore)]
-    others = [
-        store
-        for store in stores
-        if store not in ours and not (isinstance(store, SimpleVectorStore) and _is_empty(store))
-    ]
-    if others or len({id(store) for store in ours}) > 1:
-        names = ", ".join(type(store).__name__ for store in [*ours, *others])
-        raise InvalidArgument(
-            f"The storage context holds {names}; expected one DiptychVectorStore, which keeps texts "
-            "and pictures together. Pass StorageContext.from_defaults(vector_store=…), or path=."
-        )
-    return ours[0] if ours else None
-
-
-def _is_empty(store: SimpleVectorStore) -> bool:
-    return not store.data.embedding_dict
-
-
-def _new_store(
-    embed_model: Model,
-    image_embed_model: Model,
-    path: str | os.PathLike[str] | None,
-) -> DiptychVectorStore:
-    if embed_model is None and image_embed_model is None:
-        if path is not None and os.path.isdir(path):
-            return DiptychVectorStore(path=path)
-        embed_model = Settings.embed_model
-    text = _encoder(embed_model)
-    same = image_embed_model is None and not isinstance(embed_model, DiptychMultiModalEmbedding)
-    image = text if same else _encoder(image_embed_model or embed_model, of_pictures=True)
-    return DiptychVectorStore(
-        embed_model=text if isinstance(text, TextEncoder) else None,
-        image_encoder=image if isinstance(image, ImageEncoder) else None,
-        path=path,
-    )
-
-
-def _encoder(model: Model, *, of_pictures: bool = False) -> Any:
-    """Return a model of any kind as an encoder of diptych."""
-    if model is None or isinstance(model, TextEncoder | ImageEncoder):
-        return model
-    if not isinstance(model, BaseEmbedding | str) and not hasattr(model, "embed_query"):
-        raise InvalidArgument(
-            f"A model was given as {type(model).__name__}; expected a LlamaIndex embedding, an encoder "
-            "of diptych, or the name of a model."
-        )
-    resolved = resolve_embed_model(model)
-    if isinstance(resolved, DiptychMultiModalEmbedding):
-        return resolved.image_encoder if of_pictures else resolved.text_encoder
-    return FunctionEncoder.from_llama_index(resolved)
-
-
-def _embedding(model: Model, store: DiptychVectorStore) -> BaseEmbedding:
-    """Return what embeds texts and questions for LlamaIndex: the model, or the store's own."""
-    if isinstance(model, BaseEmbedding | str):
-        return resolve_embed_model(model)
-    index = store.client
-    text = None if index is None else index.text_encoder
-    if text is None or isinstance(text, GivenVectors):
-        return Settings.embed_model
-    return DiptychMultiModalEmbedding(text, index.image_encoder if index else None)

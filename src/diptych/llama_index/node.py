@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from copy import copy
 from hashlib import sha256
 from io import BytesIO
 from pathlib import PurePath
@@ -23,7 +24,21 @@ from pydantic import PrivateAttr
 from diptych.errors import DiptychError, MediaError
 from diptych.types import Image
 
-__all__ = ["DiptychNode", "has_picture", "picture_of"]
+__all__ = ["SHARED", "DiptychNode", "has_picture", "picture_of", "shared_fields"]
+
+SHARED = frozenset(
+    {
+        "id_",
+        "metadata",
+        "relationships",
+        "excluded_embed_metadata_keys",
+        "excluded_llm_metadata_keys",
+        "metadata_template",
+        "metadata_separator",
+        "text_template",
+    }
+)
+"""The fields that nodes of every class have."""
 
 
 class DiptychNode(ImageNode):
@@ -85,6 +100,11 @@ class DiptychNode(ImageNode):
         if not self.pictures and self.image_url:
             blocks.append(ImageBlock(url=self.image_url, image_mimetype=self.image_mimetype))
         return blocks
+
+
+def shared_fields(node: BaseNode) -> dict[str, Any]:
+    """Return what a node of another class needs to stand for a node: all but its content."""
+    return {name: copy(getattr(node, name)) for name in SHARED if hasattr(node, name)}
 
 
 def has_picture(node: BaseNode) -> bool:
