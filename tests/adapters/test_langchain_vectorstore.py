@@ -10,7 +10,7 @@ from langchain_core.documents import Document
 from langchain_core.documents.base import Blob
 from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
 from langchain_core.load import dumps, loads
-from langchain_core.vectorstores import InMemoryVectorStore
+from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
 from langchain_core.vectorstores.utils import maximal_marginal_relevance
 from manual import BLUE, RED, run_beside
 from PIL import Image as Pil
@@ -622,3 +622,79 @@ class TestPictures:
         store = DiptychVectorStore(index=index)
         (found,) = store.get_by_ids(["n"])
         assert found.metadata == {"a": 1}
+
+
+class TestEveryMethodOfTheInterface:
+    """A method that LangChain adds to ``VectorStore`` fails here until it has a meaning of ours."""
+
+    @staticmethod
+    def calls(store):
+        vector = store.index.text_encoder.encode_query(["red"])[0].tolist()
+        document = Document("a green hose", id="hose")
+        scored = {"score_threshold": 0.0}
+        mmr = {"k": 2, "lambda_mult": 0.5}
+        return {
+            "add_texts": lambda: store.add_texts(["a green hose"], ids=["hose"]),
+            "add_documents": lambda: store.add_documents([document]),
+            "get_by_ids": lambda: store.get_by_ids(["1"]),
+            "delete": lambda: store.delete(["hose"]),
+            "search": lambda: store.search("red", "similarity"),
+            "similarity_search": lambda: store.similarity_search("red", 2),
+            "similarity_search_with_score": lambda: store.similarity_search_with_score("red", 2),
+            "similarity_search_with_relevance_scores": lambda: (
+                store.similarity_search_with_relevance_scores("red", **scored)
+            ),
+            "similarity_search_by_vector": lambda: store.similarity_search_by_vector(vector, 2),
+            "max_marginal_relevance_search": lambda: store.max_marginal_relevance_search(
+                "red", **mmr
+            ),
+            "max_marginal_relevance_search_by_vector": lambda: (
+                store.max_marginal_relevance_search_by_vector(vector, **mmr)
+            ),
+            "aadd_texts": lambda: store.aadd_texts(["a green hose"], ids=["hose"]),
+            "aadd_documents": lambda: store.aadd_documents([document]),
+            "aget_by_ids": lambda: store.aget_by_ids(["1"]),
+            "adelete": lambda: store.adelete(["hose"]),
+            "asearch": lambda: store.asearch("red", "similarity"),
+            "asimilarity_search": lambda: store.asimilarity_search("red", 2),
+            "asimilarity_search_with_score": lambda: store.asimilarity_search_with_score("red", 2),
+            "asimilarity_search_with_relevance_scores": lambda: (
+                store.asimilarity_search_with_relevance_scores("red", **scored)
+            ),
+            "asimilarity_search_by_vector": lambda: store.asimilarity_search_by_vector(vector, 2),
+            "amax_marginal_relevance_search": lambda: store.amax_marginal_relevance_search(
+                "red", **mmr
+            ),
+            "amax_marginal_relevance_search_by_vector": lambda: (
+                store.amax_marginal_relevance_search_by_vector(vector, **mmr)
+            ),
+        }
+
+    @staticmethod
+    def constructors():
+        texts, documents = ["a red pump"], [Document("a red pump")]
+        return {
+            "from_texts": lambda: DiptychVectorStore.from_texts(texts, ToyEncoder()),
+            "from_documents": lambda: DiptychVectorStore.from_documents(documents, ToyEncoder()),
+            "afrom_texts": lambda: DiptychVectorStore.afrom_texts(texts, ToyEncoder()),
+            "afrom_documents": lambda: DiptychVectorStore.afrom_documents(documents, ToyEncoder()),
+        }
+
+    def test_all_of_them_are_here(self):
+        store = DiptychVectorStore(ToyEncoder())
+        public = {name for name in dir(VectorStore) if not name.startswith("_")}
+        assert public == {*self.calls(store), *self.constructors(), "embeddings", "as_retriever"}
+
+    async def test_what_is_asynchronous_does_what_is_not(self):
+        stores = [DiptychVectorStore(ToyEncoder(), mode="text") for _ in range(2)]
+        for store in stores:
+            store.add_texts(["a red pump", "a blue valve", "red paint"], ids=["1", "2", "3"])
+        one, other = (self.calls(store) for store in stores)
+        for name, call in one.items():
+            if not name.startswith("a") or name.startswith("add"):
+                assert await other[f"a{name}"]() == call(), name
+        assert stores[0].index.get() == stores[1].index.get()
+        made = self.constructors()
+        for name in ("from_texts", "from_documents"):
+            documents = [d.text for d in made[name]().index.get()]
+            assert [d.text for d in (await made[f"a{name}"]()).index.get()] == documents

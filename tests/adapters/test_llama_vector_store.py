@@ -12,6 +12,7 @@ from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.ingestion import DocstoreStrategy, IngestionPipeline
 from llama_index.core.node_parser import SentenceSplitter
 from llama_index.core.schema import (
+    BaseComponent,
     ImageDocument,
     ImageNode,
     IndexNode,
@@ -25,6 +26,7 @@ from llama_index.core.schema import (
 from llama_index.core.storage.docstore import SimpleDocumentStore
 from llama_index.core.vector_stores import SimpleVectorStore
 from llama_index.core.vector_stores.types import (
+    BasePydanticVectorStore,
     FilterOperator,
     MetadataFilter,
     MetadataFilters,
@@ -147,6 +149,29 @@ class TestRoundTrip:
         assert Image(back.image_path).read() == RED
         assert base64.b64decode(back.get_content_blocks()[-1].image) == RED
         store.index.close()
+
+    @pytest.mark.parametrize("make", ["image node", "node", "document"])
+    def test_a_relative_path_survives_a_move_of_the_folder(self, tmp_path, monkeypatch, make):
+        (tmp_path / "work" / "figures").mkdir(parents=True)
+        (tmp_path / "work" / "figures" / "a.png").write_bytes(RED)
+        monkeypatch.chdir(tmp_path / "work")
+        relative = "figures/a.png"
+        node = {
+            "image node": lambda: ImageNode(id_="a", image_path=relative),
+            "node": lambda: Node(id_="a", image_resource=MediaResource(path=relative)),
+            "document": lambda: ImageDocument(id_="a", image_path=relative),
+        }[make]()
+        store = DiptychVectorStore(embed_model=TOY, image_encoder=TOY, path="kb")
+        store.add([node])
+        store.index.close()
+        shutil.move(tmp_path / "work" / "kb", tmp_path / "moved")
+        shutil.rmtree(tmp_path / "work" / "figures")
+        monkeypatch.chdir(tmp_path)
+        again = DiptychVectorStore(path="moved")
+        (found,) = again.get_nodes(["a"])
+        (block,) = [b for b in found.get_content_blocks() if b.block_type == "image"]
+        assert block.resolve_image().read() == RED
+        again.index.close()
 
     def test_a_multimodal_node_by_bytes_and_by_path(self, tmp_path):
         (tmp_path / "a.png").write_bytes(BLUE)
@@ -675,3 +700,22 @@ class TestFrameworks:
         assert store.stores_text
         assert store.is_embedding_query
         assert png("red") != png("blue")
+
+    async def test_every_method_of_the_interface_is_here_and_does_the_same_asynchronously(self):
+        twins = {
+            "add": "async_add", "delete": "adelete", "delete_nodes": "adelete_nodes",
+            "clear": "aclear", "get_nodes": "aget_nodes", "query": "aquery",
+        }  # fmt: skip
+        inherited = {name for name in dir(BaseComponent) if not name.startswith("_")}
+        public = {n for n in dir(BasePydanticVectorStore) if not n.startswith("_")} - inherited
+        fields = set(BasePydanticVectorStore.model_fields)
+        assert public - fields == {*twins, *twins.values(), "client", "persist"}
+        stores = [DiptychVectorStore(embed_model=TOY) for _ in range(2)]
+        arguments = [
+            ("add", (corpus(),)), ("get_nodes", (["red"],)), ("query", (ask("a blue valve"),)),
+            ("delete_nodes", (["red"],)), ("query", (ask("red"),)), ("delete", ("garden",)),
+            ("get_nodes", ()), ("clear", ()), ("get_nodes", ()),
+        ]  # fmt: skip
+        for name, given in arguments:
+            expected = getattr(stores[0], name)(*given)
+            assert await getattr(stores[1], twins[name])(*given) == expected
