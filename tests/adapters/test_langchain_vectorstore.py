@@ -590,6 +590,18 @@ class TestPictures:
         assert stored.image.read() == RED
         assert (stored.group, stored.order, stored.metadata["seen"]) == ("1", 1, True)
 
+    async def test_a_text_that_is_changed_and_added_again_keeps_its_figure(self, index):
+        store = DiptychVectorStore(index=index)
+        for text in ("The red pump moves oil.", "The red pump moves air."):
+            (document,) = store.get_by_ids(["pump"])
+            changed = Document(text, metadata=document.metadata, id=document.id)
+            if "oil" in text:
+                store.add_documents([changed])
+            else:
+                await store.aadd_documents([changed])
+            (found,) = store.retriever.retrieve(text, 1)
+            assert [d.id for d in found.documents] == ["pump", "pump.png"]
+
     def test_a_text_cannot_reach_pictures_without_a_joint_encoder(self):
         store = DiptychVectorStore(StubText(), image_encoder=StubImage())
         store.add_images([RED])

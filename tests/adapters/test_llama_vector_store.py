@@ -45,7 +45,12 @@ from diptych.errors import (
     VectorError,
 )
 from diptych.langchain import DiptychVectorStore as LangChainStore
-from diptych.llama_index import DiptychMultiModalEmbedding, DiptychNode, DiptychVectorStore
+from diptych.llama_index import (
+    DiptychMultiModalEmbedding,
+    DiptychNode,
+    DiptychRetriever,
+    DiptychVectorStore,
+)
 from stubs import png
 
 TOY = ToyEncoder()
@@ -247,6 +252,14 @@ class TestChanging:
         store.add([ImageNode(id_="p", image=B64)])
         vector = store.index.image_index.vectors(["p"])[0]
         assert vector == pytest.approx(TOY.encode_image([Image(RED)])[0])
+
+    def test_a_node_that_is_changed_and_added_again_keeps_its_figure(self, index):
+        store = DiptychVectorStore(index)
+        (node,) = store.get_nodes(["pump"])
+        node.text = "The red pump moves oil."
+        store.add(embedded(node))
+        (found,) = DiptychRetriever(index, similarity_top_k=1).retrieve("pump moves oil")
+        assert [d.id for d in found.fused.documents] == ["pump", "pump.png"]
 
     def test_a_source_document_is_deleted_by_its_id(self, store):
         store.delete("unknown")

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from diptych.checks import at_least_one, list_of
 from diptych.encoders import FunctionEncoder
 from diptych.errors import InvalidArgument, MediaError, VectorError
-from diptych.index import IndexOptions, MultimodalIndex
+from diptych.index import IndexOptions, MultimodalIndex, in_stored_groups
 from diptych.langchain.convert import picture_metadata, to_document, to_image, to_stored
 from diptych.langchain.embeddings import DiptychEmbeddings
 from diptych.langchain.search import Where, restriction
@@ -113,9 +113,7 @@ class StoringVectorStore(VectorStore):
         for start in range(0, len(stored), size):
             batch = stored[start : start + size]
             vectors = await self._embedded(batch)
-            report += await asyncio.to_thread(
-                self.index.upsert, batch, batch_size=size, text_vectors=vectors
-            )
+            report += await asyncio.to_thread(self._store, batch, size, vectors)
         _say_what_failed(report, len(stored))
         return given
 
@@ -194,8 +192,19 @@ class StoringVectorStore(VectorStore):
         return [to_document(stored) for stored in self.index.get(ids)]
 
     def _upsert(self, documents: Sequence[Stored], batch_size: int) -> None:
-        report = self.index.upsert(documents, batch_size=batch_size)
-        _say_what_failed(report, len(documents))
+        _say_what_failed(self._store(documents, batch_size), len(documents))
+
+    def _store(
+        self,
+        documents: Sequence[Stored],
+        batch_size: int,
+        text_vectors: Mapping[str, ArrayLike] | None = None,
+    ) -> AddReport:
+        return self.index.upsert(
+            in_stored_groups(self.index, documents),
+            batch_size=batch_size,
+            text_vectors=text_vectors,
+        )
 
     async def _embedded(self, documents: Sequence[Stored]) -> dict[str, ArrayLike]:
         """Return vectors for the texts that are new, from the asynchronous method of the model."""

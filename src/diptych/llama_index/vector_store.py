@@ -24,7 +24,7 @@ from diptych.checks import list_of
 from diptych.encoders import FunctionEncoder
 from diptych.errors import InvalidArgument, MediaError
 from diptych.filters import Filter
-from diptych.index import IndexOptions, MultimodalIndex
+from diptych.index import IndexOptions, MultimodalIndex, in_stored_groups
 from diptych.llama_index import persist
 from diptych.llama_index import query as queries
 from diptych.llama_index.convert import REF_DOC_ID, to_node, to_stored
@@ -162,7 +162,9 @@ class DiptychVectorStore(BasePydanticVectorStore):
             and node.node_id in stored
             and stored[node.node_id].has_text
         }
-        report = self._ready(vectors).upsert(stored.values(), text_vectors=vectors)
+        index = self._ready(vectors)
+        documents = in_stored_groups(index, list(stored.values()))
+        report = index.upsert(documents, text_vectors=vectors)
         return report + AddReport(failed=tuple(failed))
 
     def delete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:
