@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Sequence
 from html import escape
+from pathlib import PurePath
 from typing import Any, TypeVar
 
 from diptych.errors import DiptychError
@@ -84,7 +85,7 @@ def _card(rank: int, result: Any, budget: Budget) -> str:
 def card(rank: int, result: Any, budget: Budget) -> str:
     """Return one fused document: score, source, words, pictures and the evidence for it."""
     pictures = "".join(
-        f"<figure>{picture(d.image, d.text or d.image.name, budget)}"
+        f"<figure>{picture(d.image, d.text or PurePath(d.image.name).name, budget)}"
         f"<figcaption>{escape(_snippet(d.text))}</figcaption></figure>"
         for d in result.documents
         if d.image is not None
@@ -145,11 +146,10 @@ def _evidence_row(item: Any) -> str:
 
 
 def _where(result: Any) -> str:
+    """Return where a result comes from; of a picture's own path only the file name: outputs travel."""
     section = result.metadata.get("section")
-    where = (
-        f"{result.source} › {section}" if isinstance(section, str) and section else result.source
-    )
-    return _snippet(where)
+    source = result.source if result.metadata.get("source") else PurePath(result.source).name
+    return _snippet(f"{source} › {section}" if isinstance(section, str) and section else source)
 
 
 def _snippet(text: str | None) -> str:

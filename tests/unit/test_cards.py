@@ -94,6 +94,16 @@ def test_an_output_stays_below_a_megabyte(rng, tmp_path):
     assert re.search(r"\d+ more are not shown", html)
 
 
+def test_folders_of_a_picture_are_not_shown(tmp_path):
+    (tmp_path / "a.png").write_bytes(png("red"))
+    retriever = MultimodalRetriever(ToyEncoder(), ToyEncoder())
+    retriever.index.add([Document(image=Image(tmp_path / "a.png"), id="a")])
+    html = retriever.retrieve("red")._repr_html_()
+    assert '<span class="source">a.png</span>' in html
+    assert 'alt="a.png"' in html
+    assert str(tmp_path) not in html
+
+
 def test_a_bad_picture_is_said_in_words(tmp_path):
     html = result("words", Image(tmp_path / "gone.png"))._repr_html_()
     assert 'class="broken"' in html
