@@ -159,6 +159,23 @@ class TestRefreshing:
         assert ids(again.as_retriever(similarity_top_k=1).retrieve("green")) == ["pump"]
         again.vector_store.index.close()
 
+    def test_many_documents_are_taken_in_batches(self):
+        class Counting(ToyEncoder):
+            sizes = []  # noqa: RUF012
+
+            def encode_document(self, texts):
+                self.sizes.append(len(texts))
+                return super().encode_document(texts)
+
+        given = [LlamaDocument(text=f"text {i}", id_=str(i)) for i in range(10)]
+        index = DiptychMultiModalIndex.from_documents(
+            given, embed_model=Counting(), insert_batch_size=4, transformations=[]
+        )
+        assert [size for size in Counting.sizes if size] == [4, 4, 2]
+        given[7] = LlamaDocument(text="another", id_="7")
+        assert index.refresh_ref_docs(given) == [i == 7 for i in range(10)]
+        assert sorted(index.ref_doc_info) == [str(i) for i in range(10)]
+
     def test_from_documents_goes_on_where_it_was(self, tmp_path):
         given = [*documents(tmp_path), LlamaDocument(text=LONG, id_="long")]
         options = {

@@ -243,28 +243,11 @@ class DiptychMultiModalIndex(VectorStoreIndex):
         What is compared is in the index itself, so it needs no docstore. The nodes of a document
         that changed are added before its old ones are deleted.
         """
+        given = list_of("documents", documents, Document, "LlamaIndex documents")
         with self._callback_manager.as_trace("refresh_ref_docs"):
-            documents = list_of("documents", documents, Document, "LlamaIndex documents")
-            before = self._stored([document.id_ for document in documents])
             changed: list[bool] = []
-            made: dict[str, list[BaseNode]] = {}
-            for document in documents:
-                state = _state(document)
-                stored = before.get(document.id_, {})
-                changed.append(not stored or set(stored.values()) != {f"{state}/{len(stored)}"})
-                if changed[-1]:
-                    made[document.id_] = self._nodes_of(document, state)
-            failed_before = len(self.failed)
-            self.insert_nodes([node for nodes in made.values() for node in nodes])
-            failed = {failure.id for failure in self.failed[failed_before:]}
-            stale: set[str] = set()
-            for identity, nodes in made.items():
-                new = {node.node_id for node in nodes}
-                # What replaced it could not be stored whole: then the old one stays.
-                if not new & failed:
-                    stale |= before.get(identity, {}).keys() - new
-            if stale:
-                self.vector_store.delete_nodes(sorted(stale))
+            for batch in iter_batch(given, self._insert_batch_size):
+                changed += self._refresh(batch)
             return changed
 
     async def arefresh_ref_docs(
@@ -272,6 +255,29 @@ class DiptychMultiModalIndex(VectorStoreIndex):
     ) -> list[bool]:
         """Do what :meth:`refresh_ref_docs` does, in a thread."""
         return await asyncio.to_thread(self.refresh_ref_docs, documents)
+
+    def _refresh(self, documents: Sequence[Document]) -> list[bool]:
+        before = self._stored([document.id_ for document in documents])
+        changed: list[bool] = []
+        made: dict[str, list[BaseNode]] = {}
+        for document in documents:
+            state = _state(document)
+            stored = before.get(document.id_, {})
+            changed.append(not stored or set(stored.values()) != {f"{state}/{len(stored)}"})
+            if changed[-1]:
+                made[document.id_] = self._nodes_of(document, state)
+        failed_before = len(self.failed)
+        self.insert_nodes([node for nodes in made.values() for node in nodes])
+        failed = {failure.id for failure in self.failed[failed_before:]}
+        stale: set[str] = set()
+        for identity, nodes in made.items():
+            new = {node.node_id for node in nodes}
+            # What replaced it could not be stored whole: then the old one stays.
+            if not new & failed:
+                stale |= before.get(identity, {}).keys() - new
+        if stale:
+            self.vector_store.delete_nodes(sorted(stale))
+        return changed
 
     @property
     def ref_doc_info(self) -> dict[str, RefDocInfo]:
