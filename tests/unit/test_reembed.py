@@ -4,6 +4,7 @@ import pytest
 from diptych import Document, MultimodalIndex
 from diptych.errors import EncoderMismatch, FormatError, InvalidArgument
 from diptych.image import Image
+from diptych.index import reembed as reembedding
 from diptych.index.probe import picture
 from diptych.maintenance import reembed, verify
 from stubs import StubImage, StubJoint, StubText, hashed_rows, png
@@ -191,3 +192,33 @@ class TestProbe:
 
     def test_known_picture_has_the_same_bytes_everywhere(self):
         assert picture().sha256.startswith("998977ca044aae38")
+
+
+def test_interrupted_reembed_keeps_what_a_merge_of_equal_segments_drops(tmp_path, monkeypatch):
+    documents = [Document(f"text {i}", id=f"t{i}") for i in range(60)]
+    with MultimodalIndex(StubText(), path=tmp_path) as index:
+        for at in range(0, 6, 3):
+            index.add(documents[at : at + 3])
+    # With models that stay the same, batches of three make segments that are there already.
+    make, calls = reembedding._vectors, []
+
+    def interrupted(*arguments):
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return make(*arguments)
+
+    monkeypatch.setattr(reembedding, "_vectors", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        reembed(tmp_path, StubText(), batch_size=3)
+    monkeypatch.undo()
+    with MultimodalIndex(StubText(), path=tmp_path) as index:
+        for at in range(6, 60, 3):
+            index.add(documents[at : at + 3])  # merges small segments into one
+        before = index.search("text 1", 9)
+    report = reembed(tmp_path, StubText(), batch_size=3)
+    assert (report.documents, report.resumed) == (60, 3)
+    with MultimodalIndex(StubText(), path=tmp_path) as index:
+        assert len(index.text_index) == 60
+        assert index.search("text 1", 9) == before
+    assert verify(tmp_path, deep=True).problems == ()

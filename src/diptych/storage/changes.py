@@ -135,8 +135,14 @@ class WritableDatabase(Database):
             self.execute(f"DELETE FROM {table} WHERE generation <> (SELECT generation FROM state)")
 
     def drop_segments(self, names: Iterable[str]) -> None:
-        """Let segments count no more."""
-        self.many("DELETE FROM segment WHERE name = ?", ((name,) for name in names))
+        """Let segments count no more, in the generation that counts.
+
+        The one that is being made may have segments of the same content, and so of the same name.
+        """
+        self.many(
+            "DELETE FROM segment WHERE name = ? AND generation = (SELECT generation FROM state)",
+            ((name,) for name in names),
+        )
 
     def start_generation(self) -> None:
         """Take spaces and segments into a new generation, so that every reader loads them anew."""

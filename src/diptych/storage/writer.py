@@ -289,7 +289,7 @@ class Writer:
         except BaseException:
             self._discard(new)
             raise
-        kept = {segment.name for segment in new}
+        kept = self.database.segment_names()
         for segment in segments:
             if segment.name not in kept:
                 files.remove(self._folder / segment.name)
