@@ -39,10 +39,11 @@ def run_kills(folder: Path, count: int, seed: int, fresh_every: int = 25) -> dic
         steps = list(random_steps(rng, model, STEPS, number * STEPS))
         log = Log(folder / "log")
         log.path.unlink(missing_ok=True)
+        errors.unlink(missing_ok=True)
         child = children.start(lambda s=steps, w=log: run_steps(path, s, w), errors)
-        while not (log.path.exists() and log.path.stat().st_size):
-            time.sleep(0.0005)
-        time.sleep(float(rng.uniform(0, 0.15)))
+        # By words and not by time, so that a busy machine kills as far into a session as an idle one.
+        _wait_for_words(log.path, int(rng.integers(1, 12)), errors)
+        time.sleep(float(rng.uniform(0, 0.03)))
         os.kill(child, signal.SIGKILL)
         status = children.wait(child)
         said = log.read()
@@ -56,6 +57,16 @@ def run_kills(folder: Path, count: int, seed: int, fresh_every: int = 25) -> dic
         if number % 5 == 0:
             children.must_succeed(lambda m=model: oracle.check_goes_on(path, m), errors)
     return dict(seen)
+
+
+def _wait_for_words(log: Path, count: int, errors: Path, seconds: float = 20.0) -> None:
+    """Wait until a session has said so much, or has ended, or nothing comes."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and not errors.exists():
+        said = log.read_bytes() if log.exists() else b""
+        if said.count(b"\n") >= count or b"closed" in said:
+            return
+        time.sleep(0.0005)
 
 
 def allowed_states(model: dict, steps: list[Step], said: list[str]) -> tuple[list[dict], str]:
