@@ -60,6 +60,20 @@ def test_unsealed_database_is_checked_row_by_row(path):
         open_index(path)
 
 
+def test_table_of_words_that_cannot_be_read_is_damage(path):
+    (path / "store.seal").unlink()
+    connection = sqlite3.connect(path / "store.sqlite3")
+    connection.execute("PRAGMA writable_schema = ON")
+    with connection:
+        connection.execute(
+            "UPDATE sqlite_schema SET sql = replace(sql, 'porter', 'porver') WHERE name = 'lexical'"
+        )
+    connection.close()
+    with pytest.raises(CorruptionError, match=r"no such fts5 table.*diptych verify .*--repair"):
+        open_index(path)
+    assert parts(verify_folder(path, deep=True)) == ["database"]
+
+
 @pytest.mark.parametrize(
     ("sql", "expected"),
     [

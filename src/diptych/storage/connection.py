@@ -199,7 +199,7 @@ class Connection:
 
 _DAMAGE = (
     "malformed", "not a database", "unsupported file format", "Could not decode",
-    "no such table", "no such column", "vtable constructor failed", "corrupt",
+    "no such table", "no such fts5 table", "no such column", "vtable constructor failed", "corrupt",
 )  # fmt: skip
 """What SQLite says of a file that is not as it was written."""
 
