@@ -245,3 +245,8 @@ def test_export_and_import_carry_an_index_in_one_file(folder, index, tmp_path):
     assert "already" in run("export", index, tmp_path / "one.diptych", code=1)
     (tmp_path / "bad").write_bytes(b"x")
     assert "is no export" in run("import", tmp_path / "bad", "--index", tmp_path / "c2", code=1)
+
+
+def test_the_package_runs_as_a_module():
+    shown = subprocess.run([sys.executable, "-m", "diptych", "--version"], capture_output=True, text=True)
+    assert (shown.returncode, shown.stdout.strip()) == (0, f"diptych {diptych.__version__}"), shown.stderr
