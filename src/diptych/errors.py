@@ -13,6 +13,7 @@
     ├── NotFitted (RuntimeError)           an aligner or fusion model used before ``fit``
     └── StorageError (OSError)             the folder could not be read or written
         ├── LockedError                    another process or object is writing to it
+        ├── Conflict                       others kept changing the same documents
         ├── FormatError                    not an index, or one of a newer diptych
         ├── CorruptionError                the stored files contradict each other
         └── ClosedError                    the index has been closed
@@ -23,6 +24,7 @@ A message says what failed, what was given, what was expected and what to do.
 
 __all__ = [
     "ClosedError",
+    "Conflict",
     "CorruptionError",
     "DiptychError",
     "DocumentError",
@@ -81,6 +83,10 @@ class StorageError(DiptychError, OSError):
 
 class LockedError(StorageError):
     """Another process, or another object of this one, is writing to the same folder."""
+
+
+class Conflict(StorageError):
+    """A change was prepared on a state that others have changed since; nothing of it is stored."""
 
 
 class FormatError(StorageError):

@@ -76,17 +76,20 @@ class FusionModel(Protocol):
 
 @runtime_checkable
 class Aligner(Protocol):
-    """Maps between a text space and an image space; ``None`` where it knows no way."""
+    """Maps between a text space and an image space; ``None`` where it knows no way.
+
+    The names of the spaces are those of the encoders; an aligner for others is refused.
+    """
 
     text_space: str
     image_space: str
     fingerprint: str
 
-    def text_to_image(self, vectors: Vectors) -> Vectors:
+    def text_to_image(self, vectors: Vectors) -> Vectors | None:
         """Return unit rows of the image space for rows of the text space."""
         ...
 
-    def image_to_text(self, vectors: Vectors) -> Vectors:
+    def image_to_text(self, vectors: Vectors) -> Vectors | None:
         """Return unit rows of the text space for rows of the image space."""
         ...
 

@@ -248,5 +248,9 @@ def test_export_and_import_carry_an_index_in_one_file(folder, index, tmp_path):
 
 
 def test_the_package_runs_as_a_module():
-    shown = subprocess.run([sys.executable, "-m", "diptych", "--version"], capture_output=True, text=True)
-    assert (shown.returncode, shown.stdout.strip()) == (0, f"diptych {diptych.__version__}"), shown.stderr
+    shown = subprocess.run(
+        [sys.executable, "-m", "diptych", "--version"], capture_output=True, text=True
+    )
+    assert (shown.returncode, shown.stdout.strip()) == (0, f"diptych {diptych.__version__}"), (
+        shown.stderr
+    )

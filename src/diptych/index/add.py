@@ -4,21 +4,44 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from diptych.checks import at_least_one
-from diptych.errors import DiptychError, DocumentError, InvalidArgument, MediaError, VectorError
+from diptych.errors import (
+    Conflict,
+    DiptychError,
+    DocumentError,
+    InvalidArgument,
+    MediaError,
+    VectorError,
+)
 from diptych.index.embed import Models, embed_documents, unreadable
 from diptych.report import AddReport, Failure
-from diptych.storage import Conflict, LocalStorage, Row
+from diptych.storage import LocalStorage, Row, Space
 from diptych.types import Document
 
-__all__ = ["Change", "Given", "Plan", "batches", "plan_batch", "row_of", "store_batch"]
+__all__ = [
+    "Change",
+    "Given",
+    "Plan",
+    "batches",
+    "plan_batch",
+    "row_of",
+    "settled",
+    "spaces_now",
+    "store_batch",
+]
+
+T = TypeVar("T")
+
+ATTEMPTS = 5
+"""How often a change is prepared while others may write, before they are kept out for it."""
 
 Given = Mapping[str, Mapping[str, ArrayLike]]
 """For "text" and "image", vectors by document id that were made elsewhere."""
@@ -86,11 +109,12 @@ def store_batch(
     replace: bool,
     origin: str | None = None,
     dry_run: bool = False,
+    check: Callable[[Mapping[str, Space]], None] | None = None,
 ) -> AddReport:
     """Store what is new or changed of one batch, in one commit.
 
-    Documents are encoded before the store is locked. When another thread has stored one of them
-    meanwhile, the batch is looked at again.
+    Documents are encoded before the store is locked. When one of them was changed meanwhile, or the
+    models were exchanged, the batch is looked at again.
 
     Args:
         storage: Where to.
@@ -100,23 +124,26 @@ def store_batch(
         replace: Whether a document may take the place of one with the same id.
         origin: What the documents were read from.
         dry_run: Only say what would be done.
+        check: Compares the models with those that the vectors of the store come from.
 
     Raises:
         DocumentError: Two documents share an id, or ``replace`` is not allowed and one changed.
         VectorError: An encoder gave vectors that cannot be stored.
+        Conflict: Others changed the same documents again and again.
     """
     rows, failed = _rows(documents, origin)
     twice = len(documents) - len(rows) - len(failed)
-    while True:
+
+    def attempt() -> AddReport:
+        spaces = spaces_now(storage)
+        if check is not None:
+            check(spaces)
         plan = plan_batch(storage, rows, replace=replace)
         written: list[Change] = plan.changes
         unread: list[Failure] = []
         if not dry_run:
-            try:
-                updated = {**plan.relabelled, **plan.moved}
-                written, unread = _write(storage, models, plan.changes, updated, given)
-            except Conflict:
-                continue
+            updated = {**plan.relabelled, **plan.moved}
+            written, unread = _write(storage, models, plan.changes, updated, given, spaces)
         added = sum(1 for change in written if not change.replaced)
         return AddReport(
             added=added,
@@ -124,6 +151,38 @@ def store_batch(
             skipped=len(plan.skipped) + twice,
             failed=(*failed, *unread),
         )
+
+    return settled(storage, attempt)
+
+
+def settled(storage: LocalStorage, attempt: Callable[[], T]) -> T:
+    """Return what an attempt to look and then write comes to, looking again when others were quicker.
+
+    What is slow, encoding, is done while others may write. Who comes second a few times keeps them out.
+
+    Raises:
+        Conflict: Not even that has helped.
+    """
+    for _ in range(ATTEMPTS):
+        try:
+            return attempt()
+        except Conflict:
+            continue
+    try:
+        with storage.alone():
+            return attempt()
+    except Conflict as error:
+        raise Conflict(
+            f"Nothing of this batch was stored: {ATTEMPTS + 1} times others changed the same documents, or "
+            "the models, while it was prepared. One writer for a document at a time was expected. Try "
+            "again when they are done."
+        ) from error
+
+
+def spaces_now(storage: LocalStorage) -> Mapping[str, Space]:
+    """Return which models the vectors of a store come from, including what others have committed."""
+    with storage.reading() as state:
+        return state.spaces
 
 
 def plan_batch(
@@ -215,6 +274,7 @@ def _write(
     changes: list[Change],
     relabelled: Mapping[int, Row],
     given: Given,
+    spaces: Mapping[str, Space],
 ) -> tuple[list[Change], list[Failure]]:
     """Encode and store; when a picture cannot be decoded, report it and store the others."""
     if not changes and not relabelled:
@@ -230,7 +290,7 @@ def _write(
             raise
         failed = [_failure(documents[at], error) for at, error in sorted(reasons.items())]
         rest = [change for at, change in enumerate(changes) if at not in reasons]
-        written, more = _write(storage, models, rest, relabelled, given)
+        written, more = _write(storage, models, rest, relabelled, given, spaces)
         return written, failed + more
     storage.write(
         [change.row for change in changes],
@@ -238,6 +298,7 @@ def _write(
         vectors,
         replaced=[change.replaced for change in changes if change.replaced],
         updated=relabelled,
+        spaces=spaces,
     )
     return changes, []
 

@@ -20,6 +20,7 @@ import re
 import shutil
 import zipfile
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from safetensors.numpy import load, save
 from diptych.align.fusion_model import ConcatFusion
 from diptych.errors import EncoderMismatch, FormatError, MediaError, StorageError
 from diptych.image import Image
-from diptych.index.add import plan_batch, row_of
+from diptych.index.add import plan_batch, row_of, settled, spaces_now
 from diptych.index.embed import Models
 from diptych.index.snapshot import Snapshot
 from diptych.media import MAX_BYTES
@@ -117,15 +118,14 @@ def import_file(file: Path, folder: Path, *, lock_timeout: float) -> AddReport:
             if storage.is_new:
                 settings = {str(k): str(v) for k, v in dict(manifest.get("settings", {})).items()}
                 storage.create(spaces, settings)
-            elif storage.spaces != spaces:
-                raise EncoderMismatch(
-                    f"The export {str(file)!r} has vectors of {_named(spaces)}, and the index "
-                    f"{str(folder)!r} of {_named(storage.spaces)}. Import it into a new folder, then reembed."
-                )
+            _same_models(storage, spaces, archive)
             report, number = AddReport(), 0
             while f"documents-{number:05}.jsonl" in archive.namelist():
                 try:
-                    report += _read_chunk(storage, archive, number, spaces)
+                    part = partial(_read_chunk, storage, archive, number, spaces)
+                    report += settled(storage, part)
+                except EncoderMismatch:
+                    raise
                 except (
                     ValueError,
                     TypeError,
@@ -268,6 +268,7 @@ def _read_chunk(
     storage: LocalStorage, archive: zipfile.ZipFile, number: int, spaces: Mapping[str, Space]
 ) -> AddReport:
     """Store the documents of one part in one commit."""
+    now = _same_models(storage, spaces, archive)
     lines = _member(archive, f"documents-{number:05}.jsonl", CHUNK_BYTES).split(b"\n")
     documents = [_document(json.loads(line), archive) for line in lines if line]
     tensors = load(_member(archive, f"vectors-{number:05}.safetensors", CHUNK_BYTES))
@@ -288,10 +289,24 @@ def _read_chunk(
         vectors,
         replaced=[change.replaced for change in plan.changes if change.replaced],
         updated=plan.relabelled,
+        spaces=now,
     )
     added = sum(1 for change in plan.changes if not change.replaced)
     updated = len(plan.changes) - added + len(plan.relabelled)
     return AddReport(added=added, updated=updated, skipped=len(plan.skipped))
+
+
+def _same_models(
+    storage: LocalStorage, spaces: Mapping[str, Space], archive: zipfile.ZipFile
+) -> Mapping[str, Space]:
+    """Return the models of the index, which must be those of the export."""
+    now = spaces_now(storage)
+    if now != spaces:
+        raise EncoderMismatch(
+            f"The export {str(archive.filename)!r} has vectors of {_named(spaces)}, and the index "
+            f"{str(storage.path)!r} of {_named(now)}. Import it into a new folder, then reembed."
+        )
+    return now
 
 
 def _vectors(

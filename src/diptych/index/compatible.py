@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from diptych.errors import EncoderMismatch, InvalidArgument
+import numpy as np
+
+from diptych.errors import EncoderMismatch, InvalidArgument, NotFitted
 from diptych.index.embed import Models
-from diptych.protocols import ImageEncoder, TextEncoder
+from diptych.protocols import Aligner, FusionModel, ImageEncoder, TextEncoder
 from diptych.storage import Space
 from diptych.types import Document
+from diptych.vectors import Vectors
 
-__all__ = ["check_can_add", "check_encoders", "check_spaces", "spaces_of"]
+__all__ = ["check_aligner", "check_can_add", "check_encoders", "check_spaces", "named", "spaces_of"]
 
 _ROLE = {"text": "text encoder", "image": "image encoder", "cross_modal": "fusion model"}
 
@@ -30,16 +34,22 @@ def spaces_of(models: Models) -> dict[str, Space]:
     return spaces
 
 
-def check_encoders(text: object, image: object) -> None:
+def check_encoders(
+    text: object, image: object, fusion: object = None, aligner: object = None
+) -> None:
     """Refuse at construction what could only fail later.
 
     Raises:
-        InvalidArgument: An object that lacks what an encoder needs.
+        InvalidArgument: An object that lacks what its part needs.
     """
     if text is not None and not isinstance(text, TextEncoder):
         raise InvalidArgument(_lacking("text_encoder", text, TextEncoder))
     if image is not None and not isinstance(image, ImageEncoder):
         raise InvalidArgument(_lacking("image_encoder", image, ImageEncoder))
+    if fusion is not None and not isinstance(fusion, FusionModel):
+        raise InvalidArgument(_lacking("fusion_model", fusion, FusionModel))
+    if aligner is not None and not isinstance(aligner, Aligner):
+        raise InvalidArgument(_lacking("aligner", aligner, Aligner))
 
 
 def check_spaces(stored: Mapping[str, Space], models: Models, path: Path | None) -> None:
@@ -59,13 +69,55 @@ def check_spaces(stored: Mapping[str, Space], models: Models, path: Path | None)
         before = stored.get(name)
         if before == space:
             continue
-        was = "without one" if before is None else f"with {_named(before)}"
+        was = "without one" if before is None else f"with {named(before)}"
         raise EncoderMismatch(
             f"The index {str(path)!r} was built {was} as its {_ROLE[name]}, and is opened with "
-            f"{_named(space)}. Vectors of two models cannot be compared. Open it with the model that it "
+            f"{named(space)}. Vectors of two models cannot be compared. Open it with the model that it "
             "was built with, or give its documents the vectors of this one: diptych.maintenance.reembed, "
             "or on the command line: diptych reembed."
         )
+
+
+def check_aligner(stored: Mapping[str, Space], models: Models) -> None:
+    """Compare the spaces that an aligner maps between with those that it is to map between.
+
+    Its dimensions are seen from what it makes of one vector; one that is not fitted yet has none.
+
+    Raises:
+        EncoderMismatch: It was made for other spaces, or for other dimensions.
+    """
+    aligner = models.aligner
+    if aligner is None:
+        return
+    spaces = {**stored, **spaces_of(models)}
+    for name, space in (("text", aligner.text_space), ("image", aligner.image_space)):
+        if name in spaces and space != spaces[name].name:
+            raise EncoderMismatch(
+                f"The aligner was made for the {name} space {space!r}, and is given to an index whose "
+                f"{name} space is {named(spaces[name])}. It maps between the spaces that it was fitted "
+                f"for only. Fit one on vectors of these models, with {name}_space={spaces[name].name!r}."
+            )
+    if "text" in spaces and "image" in spaces:
+        text, image = spaces["text"].dim, spaces["image"].dim
+        _check_dimensions("text_to_image", aligner.text_to_image, text, image)
+        _check_dimensions("image_to_text", aligner.image_to_text, image, text)
+
+
+def _check_dimensions(name: str, way: Callable[[Vectors], Any], start: int, end: int) -> None:
+    reason: Exception | None = None
+    try:
+        made = way(np.full((1, start), start**-0.5, np.float32))
+        if made is None or np.shape(made) == (1, end):
+            return
+        found = f"it made an array of shape {np.shape(made)}"
+    except NotFitted:
+        return
+    except (ValueError, TypeError, IndexError, RuntimeError) as error:
+        found, reason = str(error).rstrip("."), error
+    raise EncoderMismatch(
+        f"The aligner cannot map between the spaces of this index: {name} was given a vector of {start} "
+        f"dimensions and should make one of {end}; {found}. Fit an aligner on vectors of these models."
+    ) from reason
 
 
 def check_can_add(
@@ -85,7 +137,7 @@ def check_can_add(
         if name in stored:
             raise InvalidArgument(
                 f"Documents with {name} cannot be added: the index was opened without a {_ROLE[name]}. "
-                f"It was built with {_named(stored[name])}; open it with that one."
+                f"It was built with {named(stored[name])}; open it with that one."
             )
         if name == "image" and not any(document.has_text for document in documents):
             raise InvalidArgument(
@@ -94,14 +146,18 @@ def check_can_add(
             )
 
 
-def _named(space: Space) -> str:
+def named(space: Space) -> str:
+    """Return what messages call the model of a list."""
     return f"{space.name!r} ({space.dim}-d, fingerprint {space.fingerprint[:12]})"
 
 
 def _lacking(argument: str, value: object, protocol: type) -> str:
-    needed = ("dim", "space", "fingerprint", *[m for m in dir(protocol) if m.startswith("encode_")])
+    methods = [name for name in vars(protocol) if not name.startswith("_")]
+    needed = dict.fromkeys((*protocol.__annotations__, *methods))
     missing = ", ".join(name for name in needed if not hasattr(value, name))
-    return (
-        f"{argument} is a {type(value).__name__}, which lacks {missing}. Pass one of diptych's encoders, "
-        "or wrap your own function with FunctionEncoder."
+    advice = (
+        "Pass one of diptych's encoders, or wrap your own function with FunctionEncoder."
+        if argument.endswith("encoder")
+        else f"Pass one of diptych.align, or an object as diptych.protocols.{protocol.__name__} asks for."
     )
+    return f"{argument} is a {type(value).__name__}, which lacks {missing}. {advice}"

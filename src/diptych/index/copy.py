@@ -31,11 +31,11 @@ def copy_into_folder(index: MultimodalIndex, folder: str | os.PathLike[str]) -> 
             target.delete(stale)
         for start in range(0, len(ids), _BATCH):
             batch = ids[start : start + _BATCH]
-            target.upsert(
-                index.get(batch),
-                text_vectors=_vectors(index.text_index, batch),
-                image_vectors=_vectors(index.image_index, batch),
-            )
+            with index.snapshot():  # documents and vectors of one state
+                documents = index.get(batch)
+                text = _vectors(index.text_index, batch)
+                image = _vectors(index.image_index, batch)
+            target.upsert(documents, text_vectors=text, image_vectors=image)
 
 
 def _vectors(view: VectorView, ids: Sequence[str]) -> dict[str, ArrayLike]:

@@ -147,8 +147,10 @@ def _text_in_image_space(models: Models, words: Sequence[str]) -> Vectors | None
         return unit_rows(made, rows=len(words), dim=tower.dim, origin=_origin(tower))
     if models.aligner is None or models.text is None or models.image is None or not words:
         return None
-    made = models.aligner.text_to_image(models.text.encode_query(words))
-    return unit_rows(made, rows=len(words), dim=models.image.dim, origin="the aligner")
+    mapped = models.aligner.text_to_image(models.text.encode_query(words))
+    if mapped is None:  # it knows no way
+        return None
+    return unit_rows(mapped, rows=len(words), dim=models.image.dim, origin="the aligner")
 
 
 def _image_in_text_space(models: Models, images: Sequence[Image]) -> Vectors | None:
@@ -158,8 +160,10 @@ def _image_in_text_space(models: Models, images: Sequence[Image]) -> Vectors | N
         return unit_rows(made, rows=len(images), dim=tower.dim, origin=_origin(tower))
     if models.aligner is None or models.text is None or models.image is None or not images:
         return None
-    made = models.aligner.image_to_text(models.image.encode_image(images))
-    return unit_rows(made, rows=len(images), dim=models.text.dim, origin="the aligner")
+    mapped = models.aligner.image_to_text(models.image.encode_image(images))
+    if mapped is None:
+        return None
+    return unit_rows(mapped, rows=len(images), dim=models.text.dim, origin="the aligner")
 
 
 def _embed(

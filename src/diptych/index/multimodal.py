@@ -6,6 +6,7 @@ import os
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -14,14 +15,16 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from diptych.align.fusion_model import ConcatFusion
+from diptych.checks import list_of
 from diptych.encoders.named import MODELS_SETTING, name_of
 from diptych.errors import EncoderMismatch, InvalidArgument
 from diptych.filters import Filter
 from diptych.index.add import Given, batches, store_batch
-from diptych.index.compatible import check_can_add, check_encoders, check_spaces, spaces_of
+from diptych.index.compatible import check_can_add, check_encoders, spaces_of
+from diptych.index.door import ENCODED, Door
 from diptych.index.embed import Models
 from diptych.index.opening import encoders_of
-from diptych.index.probe import check_probes, with_probes
+from diptych.index.probe import with_probes
 from diptych.index.snapshot import Snapshot
 from diptych.index.views import IndexInfo, VectorView
 from diptych.ingest import Reading
@@ -91,7 +94,7 @@ class MultimodalIndex:
         namespace: str | None = None,
         lock_timeout: float = 0.5,
     ) -> None:
-        check_encoders(text_encoder, image_encoder)
+        check_encoders(text_encoder, image_encoder, fusion_model, aligner)
         if images not in ("copy", "reference"):
             raise InvalidArgument(f'images={images!r} is unknown; expected "copy" or "reference".')
         if namespace is not None and path is None:
@@ -110,10 +113,9 @@ class MultimodalIndex:
         if kind not in ("flat", "hnsw", "ivf"):
             raise InvalidArgument(f'kind={kind!r} is unknown; expected "flat", "hnsw" or "ivf".')
         self._storage = LocalStorage(self.path, images, kind=kind, lock_timeout=lock_timeout)
-        self._compared: Mapping[str, Space] = {}
-        self._probed: Mapping[str, Space] = {}
+        self._door = Door(self.path)
         try:
-            self._compare(self._storage.spaces)
+            self._door.enter(self._storage.spaces, self._models)
         except EncoderMismatch:
             self._storage.close()
             raise
@@ -388,8 +390,7 @@ class MultimodalIndex:
     def snapshot(self) -> Iterator[Snapshot]:
         """See one state of the index throughout; changes by other threads wait."""
         with self._storage.reading() as state:
-            self._compare(state.spaces)
-            yield Snapshot(state, self._models, lambda: self._probe(state.spaces))
+            yield Snapshot(state, self._models, self._door)
 
     def __len__(self) -> int:
         with self.snapshot() as snapshot:
@@ -417,7 +418,7 @@ class MultimodalIndex:
 
     def _view(self, name: str) -> VectorView:
         space = self._storage.spaces.get(name) or self._spaces().get(name)
-        return VectorView(name, lambda: self._storage, space)
+        return VectorView(name, self.snapshot, space)
 
     @property
     def _models(self) -> Models:
@@ -427,17 +428,16 @@ class MultimodalIndex:
         """Return which spaces the encoders of this object make."""
         return spaces_of(self._models)
 
-    def _compare(self, spaces: Mapping[str, Space]) -> None:
-        """Compare the models with those of the vectors, once for each set of spaces."""
-        if spaces is not self._compared:
-            check_spaces(spaces, self._models, self.path)
-            self._compared = spaces
-
-    def _probe(self, spaces: Mapping[str, Space]) -> None:
-        """Compare what the models make of known inputs, before the first time that they are used."""
-        if spaces is not self._probed:
-            check_probes(spaces, self._models, self.path)
-            self._probed = spaces
+    def _compare(
+        self, spaces: Mapping[str, Space], *, with_probes: bool, are_given: bool = False
+    ) -> None:
+        """Compare the models with those of the vectors, before a batch is stored beside them."""
+        self._door.enter(spaces, self._models)
+        if are_given:
+            for name in spaces:
+                self._door.compare(spaces, self._models, name)
+        elif with_probes:
+            self._door.probe(spaces, self._models, ENCODED)
 
     def _store(
         self,
@@ -458,13 +458,10 @@ class MultimodalIndex:
                 if self.path is not None:
                     spaces = with_probes(spaces, self._models)
                 self._storage.create(spaces, self._settings)
-                self._probed = self._storage.spaces
-            self._compare(self._storage.spaces)
-            if not dry_run:
-                self._probe(self._storage.spaces)
             report += store_batch(
                 self._storage, self._models, batch, given,
                 replace=replace, origin=origin, dry_run=dry_run,
+                check=partial(self._compare, with_probes=not dry_run, are_given=any(given.values())),
             )  # fmt: skip
         return report
 
@@ -480,6 +477,14 @@ class MultimodalIndex:
         return [d.id for d in documents if not {d.id, d.source} & unread]
 
     def _delete(self, ids: Iterable[str] | None, where: Filter | None) -> int:
-        with self.snapshot() as snapshot:
-            keys = snapshot.select(ids, where, None)
-        return self._storage.delete(np.asarray(sorted(keys), np.int64)) if keys else 0
+        wanted = None if ids is None else list_of("ids", ids, str, "ids")
+
+        def chosen() -> list[int]:
+            with self.snapshot() as snapshot:
+                return sorted(snapshot.select(wanted, where, None))
+
+        if not chosen():
+            return 0
+        # Chosen again by whoever holds the lock, so that what changed meanwhile is not removed.
+        with self._storage.alone():
+            return self._storage.delete(np.asarray(chosen(), np.int64))

@@ -23,7 +23,7 @@ from diptych.index.embed import Models
 from diptych.storage import Space
 from diptych.vectors import Vectors, unit_rows
 
-__all__ = ["SAME", "check_probes", "with_probes"]
+__all__ = ["SAME", "check_probe", "with_probes"]
 
 TEXT = "A probe: 42 red apples lie beside ein blauer Würfel und 三只猫."
 
@@ -64,26 +64,31 @@ def with_probes(spaces: Mapping[str, Space], models: Models) -> dict[str, Space]
     return probed
 
 
-def check_probes(spaces: Mapping[str, Space], models: Models, path: Path | None) -> None:
-    """Compare what the encoders make of the known inputs with what they made of them at first.
+def check_probe(name: str, spaces: Mapping[str, Space], models: Models, path: Path | None) -> None:
+    """Compare what an encoder makes of the known input with what was made of it at first.
+
+    Args:
+        name: Whose encoder: "text" or "image".
+        spaces: Which models the vectors come from.
+        models: The models to compare with them.
+        path: The folder of the index, for the message.
 
     Raises:
         EncoderMismatch: A model calls itself the same and is another one.
     """
-    for name, encoder in (("text", models.text), ("image", models.image)):
-        space = spaces.get(name)
-        if encoder is None or space is None or space.probe is None:
-            continue
-        before = np.frombuffer(space.probe, np.float32)
-        cosine = float(_probe(name, models) @ before)
-        if cosine < SAME:
-            raise EncoderMismatch(
-                f"The {name} encoder calls itself {space.name!r} (fingerprint {space.fingerprint[:12]}), as "
-                f"the one that the index {str(path)!r} was built with, but makes other vectors: for a known "
-                f"{'text' if name == 'text' else 'picture'} the cosine is {cosine:.2f}, expected at least "
-                f"{SAME}. Open it with the model that it was built with, or give its documents the vectors "
-                "of this one: diptych.maintenance.reembed."
-            )
+    space = spaces.get(name)
+    if getattr(models, name) is None or space is None or space.probe is None:
+        return
+    before = np.frombuffer(space.probe, np.float32)
+    cosine = float(_probe(name, models) @ before)
+    if cosine < SAME:
+        raise EncoderMismatch(
+            f"The {name} encoder calls itself {space.name!r} (fingerprint {space.fingerprint[:12]}), as "
+            f"the one that the index {str(path)!r} was built with, but makes other vectors: for a known "
+            f"{'text' if name == 'text' else 'picture'} the cosine is {cosine:.2f}, expected at least "
+            f"{SAME}. Open it with the model that it was built with, or give its documents the vectors "
+            "of this one: diptych.maintenance.reembed."
+        )
 
 
 def _probe(name: str, models: Models) -> Vectors:

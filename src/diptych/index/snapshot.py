@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,10 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 from diptych.checks import at_least_one, list_of
 from diptych.errors import ClosedError, InvalidArgument
 from diptych.filters import Filter
+from diptych.index.door import ENCODED, Door
 from diptych.index.embed import Models, QueryVectors, embed_queries
 from diptych.lexical import match_expression
 from diptych.storage import Database, Row, State, Stub
-from diptych.types import LISTS, Document, ListName, Query
+from diptych.storage.faiss_index import VectorIndex
+from diptych.types import LISTS, Document, Hit, ListName, Query
 from diptych.vectors import Vectors, as_vectors
 
 __all__ = ["Keys", "Ranked", "Snapshot", "lists_of"]
@@ -58,14 +60,25 @@ def lists_of(modalities: Sequence[str]) -> tuple[ListName, ...]:
 
 
 class Snapshot:
-    """Reads one state of a store. Made by ``MultimodalIndex.snapshot``, and valid inside it."""
+    """Reads one state of a store. Made by ``MultimodalIndex.snapshot``, and valid inside it.
 
-    def __init__(
-        self, state: State, models: Models, before_encoding: Callable[[], None] | None = None
-    ) -> None:
+    Whatever compares vectors reads them here, and nowhere else, because here the models are compared.
+
+    Args:
+        state: The state.
+        models: The models that make the vectors of queries.
+        door: Compares them with those of the vectors; None where only documents are read.
+
+    Raises:
+        EncoderMismatch: The vectors are of other models.
+    """
+
+    def __init__(self, state: State, models: Models, door: Door | None = None) -> None:
         self._state = state
         self._models = models
-        self._before_encoding = before_encoding
+        self._door = door
+        if door is not None:
+            door.enter(state.spaces, models)
 
     def rank(
         self,
@@ -82,8 +95,8 @@ class Snapshot:
         depth = at_least_one("k", depth)
         names = lists_of(modalities)
         given = self._given(vectors)
-        if not given and self._before_encoding is not None:
-            self._before_encoding()
+        if not given:
+            self._probe()
         found = embed_queries(self._models, queries, given)
         expressions = [match_expression(q.text) if q.text else None for q in queries]
         ranked = [
@@ -102,10 +115,60 @@ class Snapshot:
 
     def query_vectors(self, query: Query) -> QueryVectors:
         """Return the vectors of a query, ``(1, dim)`` each, for the lists that it can reach."""
-        if self._before_encoding is not None:
-            self._before_encoding()
+        self._probe()
         (found,) = embed_queries(self._models, [query], {})
         return found
+
+    def nearest(
+        self, name: str, queries: Vectors, k: int, where: Filter | None = None
+    ) -> list[list[Hit]]:
+        """Return the best ``k`` documents of one vector list for each query, by inner product.
+
+        Args:
+            name: "text", "image" or "cross_modal".
+            queries: ``(n, dim)`` of the space of the list.
+            k: How many; all that match when there are fewer.
+            where: Only documents that this filter admits; applied before the search.
+        """
+        index = self._list(name)
+        if index is None or self._state.database is None:
+            return [[] for _ in queries]
+        queries = as_vectors(
+            queries, rows=len(queries), dim=index.dim, origin=f"The query of {name}_index"
+        )
+        allowed = self._database.keys(where) if where else None
+        scores, keys = index.search(queries, k, allowed)
+        stubs = self._database.stubs(np.unique(keys).tolist())
+        return [
+            [
+                Hit(stubs[key].id, float(score))
+                for key, score in zip(*pair, strict=True)
+                if key in stubs
+            ]
+            for pair in zip(keys.tolist(), scores.tolist(), strict=True)
+        ]
+
+    def vectors(self, name: str, ids: Sequence[str]) -> Vectors | None:
+        """Return vectors of one list by document id, ``(len(ids), dim)``, NaN where there is none.
+
+        None where nothing has been stored, or the index has no such list.
+        """
+        index = self._list(name)
+        if index is None or self._state.database is None:
+            return None
+        keys = self._database.keys_of(ids)
+        return index.vectors(np.asarray([keys.get(i, -1) for i in ids], np.int64))
+
+    def _list(self, name: str) -> VectorIndex | None:
+        """Return a vector list, after a comparison of the models."""
+        if self._door is not None and name in self._state.indexes:
+            self._door.compare(self._state.spaces, self._models, name)
+        return self._state.indexes.get(name)
+
+    def _probe(self) -> None:
+        """Compare what the encoders make of known inputs, before they encode a query."""
+        if self._door is not None:
+            self._door.probe(self._state.spaces, self._models, ENCODED)
 
     def exact(self, ranked: Ranked, name: ListName, keys: Keys) -> NDArray[np.float32]:
         """Return the raw score of each key in one list, NaN where the document lacks its modality."""
@@ -168,6 +231,11 @@ class Snapshot:
         rows = self._database.rows(keys) if keys else {}
         return [self._document(rows[key]) for key in keys if key in rows]
 
+    def size(self, name: str) -> int:
+        """Return how many vectors a list has."""
+        index = self._state.indexes.get(name)
+        return 0 if index is None else len(index)
+
     def counts(self) -> dict[str, int]:
         """Return how many documents there are, and with what."""
         if self._state.database is None:
@@ -194,12 +262,9 @@ class Snapshot:
     def _search(
         self, name: ListName, ranked: Sequence[Ranked], depth: int, allowed: Keys | None
     ) -> None:
-        index = self._state.indexes.get(name)
-        asking = [
-            r
-            for r in ranked
-            if name in r.vectors and r.vectors[name].shape[1] == (index.dim if index else 0)
-        ]
+        asking = [r for r in ranked if name in r.vectors]
+        index = self._list(name) if asking else None
+        asking = [r for r in asking if index and r.vectors[name].shape[1] == index.dim]
         if index is None or not asking:
             return
         queries = np.ascontiguousarray(

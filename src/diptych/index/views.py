@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from diptych.checks import at_least_one
+from diptych.checks import at_least_one, list_of
 from diptych.filters import Filter
-from diptych.storage import LocalStorage, Space
+from diptych.index.snapshot import Snapshot
+from diptych.storage import Space
 from diptych.types import Hit
 from diptych.vectors import Vectors, as_vectors
 
@@ -38,18 +40,23 @@ class VectorView:
 
     Args:
         name: "text", "image" or "cross_modal".
-        storage: Returns the store that holds it.
+        snapshot: Opens one state of the index, as ``MultimodalIndex.snapshot`` does.
+        space: The space of its vectors; None when there is no encoder for it.
     """
 
-    def __init__(self, name: str, storage: Callable[[], LocalStorage], space: Space | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        snapshot: Callable[[], AbstractContextManager[Snapshot]],
+        space: Space | None,
+    ) -> None:
         self._name = name
-        self._storage = storage
+        self._snapshot = snapshot
         self._space = space
 
     def __len__(self) -> int:
-        with self._storage().reading() as state:
-            index = state.indexes.get(self._name)
-            return 0 if index is None else len(index)
+        with self._snapshot() as snapshot:
+            return snapshot.size(self._name)
 
     @property
     def dim(self) -> int:
@@ -73,36 +80,26 @@ class VectorView:
 
         Raises:
             VectorError: The vectors have another shape, or are not finite.
+            EncoderMismatch: The vectors of the index are of another model than the index was opened with.
         """
         k = at_least_one("k", k)
         count = len(np.atleast_1d(np.asarray(vectors, dtype=np.float32)))
         queries = as_vectors(
             vectors, rows=count, dim=self.dim, origin=f"The query of {self._name}_index"
         )
-        with self._storage().reading() as state:
-            index, database = state.indexes.get(self._name), state.database
-            if index is None or database is None:
-                return [[] for _ in range(count)]
-            allowed = database.keys(where) if where else None
-            scores, keys = index.search(queries, k, allowed)
-            stubs = database.stubs(np.unique(keys).tolist())
-        return [
-            [
-                Hit(stubs[key].id, float(score))
-                for key, score in zip(*pair, strict=True)
-                if key in stubs
-            ]
-            for pair in zip(keys.tolist(), scores.tolist(), strict=True)
-        ]
+        with self._snapshot() as snapshot:
+            return snapshot.nearest(self._name, queries, k, where)
 
     def vectors(self, ids: Sequence[str]) -> Vectors:
-        """Return the stored vectors of some documents, ``(len(ids), dim)``, NaN where there is none."""
-        with self._storage().reading() as state:
-            index, database = state.indexes.get(self._name), state.database
-            if index is None or database is None:
-                return np.full((len(ids), self.dim), np.nan, np.float32)
-            keys = database.keys_of(ids)
-            return index.vectors(np.asarray([keys.get(i, -1) for i in ids], np.int64))
+        """Return the stored vectors of some documents, ``(len(ids), dim)``, NaN where there is none.
+
+        Raises:
+            EncoderMismatch: As for :meth:`search`.
+        """
+        wanted = list_of("ids", ids, str, "ids")
+        with self._snapshot() as snapshot:
+            found = snapshot.vectors(self._name, wanted)
+        return np.full((len(wanted), self.dim), np.nan, np.float32) if found is None else found
 
     def __repr__(self) -> str:
         return f"<{self._name}_index: {len(self)} vectors of {self.dim} in {self.space!r}>"

@@ -122,10 +122,11 @@ def find_diverse(
     at_least_one("fetch_k", fetch_k)
     view = _view(index, space)
     query = _query(view, vector, space)
-    (hits,) = view.search(query, max(k, fetch_k), where=restriction(index, documents))
-    ids = [hit.id for hit in hits]
-    chosen = diverse(query[0], view.vectors(ids), k, lambda_mult)
-    return [document for document, _ in _with_documents(index, [(ids[i], 0.0) for i in chosen])]
+    with index.snapshot():  # what is found is still there when its vectors are read
+        (hits,) = view.search(query, max(k, fetch_k), where=restriction(index, documents))
+        ids = [hit.id for hit in hits]
+        chosen = diverse(query[0], view.vectors(ids), k, lambda_mult)
+        return [document for document, _ in _with_documents(index, [(ids[i], 0.0) for i in chosen])]
 
 
 def query_vector(index: MultimodalIndex, query: Query, space: Space) -> Vectors:

@@ -113,7 +113,9 @@ def _diverse(index: MultimodalIndex, query: VectorStoreQuery, options: Mapping[s
     view = _view(index, query)
     vector = _vector(view, query)
     depth = max(_MMR_CANDIDATES, 4 * query.similarity_top_k)
-    ids = [identity for identity, _ in _search(view, vector, depth, restriction(query))]
+    with index.snapshot():  # what is found is still there when its vectors are read
+        ids = [identity for identity, _ in _search(view, vector, depth, restriction(query))]
+        candidates = view.vectors(ids)
     if not ids:
         return []
     threshold = options.get("mmr_threshold", query.mmr_threshold)
@@ -121,7 +123,7 @@ def _diverse(index: MultimodalIndex, query: VectorStoreQuery, options: Mapping[s
         raise InvalidArgument(f"mmr_threshold={threshold!r} was given; expected 0 to 1.")
     scores, chosen = get_top_k_mmr_embeddings(
         vector[0].tolist(),
-        view.vectors(ids).tolist(),
+        candidates.tolist(),
         similarity_top_k=query.similarity_top_k,
         embedding_ids=ids,
         mmr_threshold=threshold,

@@ -168,6 +168,7 @@ class LocalStorage:
         vectors: VectorRows,
         replaced: Sequence[int] = (),
         updated: Mapping[int, Row] | None = None,
+        spaces: Mapping[str, Space] | None = None,
     ) -> None:
         """Store documents with their pictures and vectors in one commit, instead of others.
 
@@ -178,15 +179,16 @@ class LocalStorage:
             replaced: The keys of documents that go in the same commit.
             updated: Rows by key whose metadata, group and order change in the same commit, while
                 their content stays.
+            spaces: Which models the vectors were made for; None when that is not compared.
 
         Raises:
             LockedError: Another process or object is writing to the folder.
-            Conflict: Another thread has stored, replaced or removed one of the documents since
-                the caller looked.
+            Conflict: One of the documents was stored, replaced or removed since the caller looked, or
+                the models of the index were exchanged.
             StorageError: The disk failed; nothing of this call is stored.
         """
         with self._writing() as writer:
-            writer.store(documents, images, vectors, replaced, updated or {})
+            writer.store(documents, images, vectors, replaced, updated or {}, spaces)
 
     def delete(self, keys: Keys) -> int:
         """Remove documents everywhere in one commit, and return how many there were."""
@@ -198,6 +200,16 @@ class LocalStorage:
         with self._writing() as writer:
             writer.compact()
             self._keep_cache()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other writers out, so that what is read inside still holds when it is written.
+
+        Raises:
+            LockedError: Another process or object is writing to the folder.
+        """
+        with self._writing():
+            yield
 
     @contextmanager
     def reembedding(self) -> Iterator[Writer]:

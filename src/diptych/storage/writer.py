@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.errors import StorageError
+from diptych.errors import Conflict, StorageError
 from diptych.image import Image
 from diptych.storage import files
 from diptych.storage.cache import CACHE
@@ -30,7 +30,7 @@ from diptych.storage.segments import Rows, Segment, write_segments
 from diptych.storage.upkeep import hollow_segments, tail_to_merge
 from diptych.vectors import Vectors
 
-__all__ = ["SEGMENTS", "Conflict", "VectorRows", "Writer", "sweep"]
+__all__ = ["SEGMENTS", "VectorRows", "Writer", "sweep"]
 
 VectorRows = Mapping[str, tuple[NDArray[np.int64], Vectors]]
 """For each list the positions, ascending, in the batch, and the vectors of these documents."""
@@ -43,10 +43,6 @@ GARBAGE_SECONDS = 60.0
 _NONE = np.empty(0, np.int64)
 
 _log = logging.getLogger(__name__)
-
-
-class Conflict(Exception):
-    """A change was prepared on a state that is no more. No error: the caller looks again."""
 
 
 class Writer:
@@ -103,10 +99,15 @@ class Writer:
         vectors: VectorRows,
         replaced: Sequence[int],
         updated: Mapping[int, Row],
+        spaces: Mapping[str, Space] | None = None,
     ) -> None:
         """As :meth:`diptych.storage.LocalStorage.write`."""
         database = self.database
         _check_expected(database, documents, replaced, updated)
+        if spaces is not None and not _same_models(spaces, self._loaded.spaces):
+            raise Conflict(
+                _CHANGED.format("The vectors of the index were made anew with other models")
+            )
         rows = [self._with_picture(*pair) for pair in zip(documents, images, strict=True)]
         first = database.state().last_key + 1
         added = {name: (first + at, v) for name, (at, v) in vectors.items() if len(at)}
@@ -328,7 +329,20 @@ def _check_expected(
     replaced: Sequence[int],
     updated: Mapping[int, Row],
 ) -> None:
-    """Refuse a change that was prepared on a state which is no more."""
+    """Refuse a change that was prepared on another state than the one it would change."""
     known = database.keys_of([*(row.id for row in documents), *(r.id for r in updated.values())])
     if set(known.values()) != {*replaced, *updated}:
-        raise Conflict
+        raise Conflict(_CHANGED.format("Documents of this batch were stored, replaced or removed"))
+
+
+def _same_models(before: Mapping[str, Space], now: Mapping[str, Space]) -> bool:
+    """Whether two descriptions of the lists are of the same models, also by what they make of a probe."""
+    return before.keys() == now.keys() and all(
+        before[name] == now[name] and before[name].probe == now[name].probe for name in now
+    )
+
+
+_CHANGED = (
+    "{} by another thread or process since this change was prepared. Nothing of it was stored. "
+    "Look at the index again, and repeat the call."
+)
