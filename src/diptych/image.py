@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,13 +28,14 @@ class Image:
         name: What to call the picture to a person; the path as it was given by default.
         sha256: The expected content hash, in hex. Reading checks it, so that a file which was
             replaced behind its path is noticed.
-        repair: What to run when the file is missing or another; for files of an index.
+        advice: Tells what to do about a file that is missing (True) or not what it was (False); for
+            files of an index.
 
     Raises:
         MediaError: ``source`` is empty, a URL, or neither a path nor bytes.
     """
 
-    __slots__ = ("_header", "_repair", "_sha256", "_verified", "data", "name", "path")
+    __slots__ = ("_given_advice", "_header", "_sha256", "_verified", "data", "name", "path")
 
     path: Path | None
     data: bytes | None
@@ -45,10 +47,10 @@ class Image:
         *,
         name: str = "",
         sha256: str = "",
-        repair: str = "",
+        advice: Callable[[bool], str] | None = None,
     ) -> None:
+        self._given_advice = advice
         self._header: media.Header | None = None
-        self._repair = repair
         self._sha256 = sha256
         self._verified = False
         if isinstance(source, bytes | bytearray | memoryview):
@@ -97,9 +99,10 @@ class Image:
         if not self._verified:
             digest = hashlib.sha256(data).hexdigest()
             if self._sha256 and digest != self._sha256:
+                advice = self._advice(missing=False)
                 raise MediaError(
                     f"The picture {self.label} has changed since it was indexed: {str(self.path)!r} has "
-                    f"the content hash {digest[:12]}, expected {self._sha256[:12]}. {self._advice}"
+                    f"the content hash {digest[:12]}, expected {self._sha256[:12]}. {advice}"
                 )
             self._sha256, self._verified = digest, True
         return data
@@ -110,13 +113,19 @@ class Image:
         try:
             return media.read_file(self.path)
         except MediaError as error:
-            if not self._repair:
+            if self._given_advice is None:
                 raise
-            raise MediaError(f"{error} {self._advice}") from error
+            raise MediaError(f"{error} {self._advice_after(error)}") from error
 
-    @property
-    def _advice(self) -> str:
-        return f"Run: {self._repair}." if self._repair else "Add its document again."
+    def _advice_after(self, error: MediaError) -> str:
+        cause = error.__cause__
+        missing = isinstance(cause, FileNotFoundError | NotADirectoryError)
+        if isinstance(cause, OSError) and not missing:
+            return "It is not damaged: fix its permissions or look at the disk, then try again."
+        return self._advice(missing=missing)
+
+    def _advice(self, *, missing: bool) -> str:
+        return self._given_advice(missing) if self._given_advice else "Add its document again."
 
     @property
     def label(self) -> str:

@@ -71,6 +71,7 @@ def verify(
     Raises:
         FormatError: There is no index, or one of a newer version.
         CorruptionError: The index can only be restored from a backup.
+        StorageError: A repair was asked for, and a file could not be read, which is not damage.
         LockedError: Another process or object is writing, and a repair was asked for.
     """
     return verify_folder(Path(path), deep=deep, repair=repair, lock_timeout=lock_timeout)

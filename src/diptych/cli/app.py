@@ -23,6 +23,10 @@ from diptych.ingest import read
 from diptych.page import Section, render_page
 from diptych.report import AddReport
 from diptych.retriever import MultimodalRetriever
+from diptych.storage.connection import quoted
+from diptych.storage.failures import is_there, list_folder
+from diptych.storage.local import DATABASE
+from diptych.storage.unborn import check_is_free
 from diptych.types import Query
 
 __all__ = ["app"]
@@ -347,9 +351,7 @@ def _open(
     """Open an index with the models that it remembers, or with those that are asked for."""
     if not create:
         _exists(path)
-    remembered = (
-        _remembered(path, needed=models is None) if (path / "store.sqlite3").exists() else ""
-    )
+    remembered = _remembered(path, needed=models is None) if is_there(path / DATABASE) else ""
     chosen = models or remembered or DEFAULT
     text, image = load_models(chosen)
     return MultimodalIndex(
@@ -361,7 +363,7 @@ def _open(
 
 
 def _remembered(path: Path, *, needed: bool = True) -> str:
-    """Return the models that an index remembers.
+    """Return the models that an index remembers; empty when nothing has been stored yet.
 
     Raises:
         InvalidArgument: It remembers none, and they are needed.
@@ -369,7 +371,8 @@ def _remembered(path: Path, *, needed: bool = True) -> str:
     _exists(path)
     with MultimodalIndex(path=path) as index:
         remembered = index.settings.get(MODELS_SETTING, "")
-    if not remembered and needed:
+        is_new = not remembered and not index.info().spaces
+    if not remembered and needed and not is_new:
         raise InvalidArgument(
             f"The index {str(path)!r} was not made by this command and does not remember its models. "
             "Name them with --models."
@@ -401,10 +404,12 @@ def _joined(paths: list[Path]) -> str:
 
 
 def _exists(path: Path) -> None:
-    if not (path / "store.sqlite3").exists():
+    if not list_folder(path):
         raise FormatError(
-            f"There is no index at {str(path)!r}. Make one with: diptych add PATH --index {path}"
+            f"There is no index at {str(path)!r}. Make one with: diptych add PATH --index {quoted(path)}"
         )
+    if not is_there(path / DATABASE):  # the very first writer may have been killed
+        check_is_free(path)
 
 
 def _filter(text: str | None) -> Any:

@@ -17,6 +17,7 @@ from rich.text import Text
 from diptych.index import IndexInfo
 from diptych.maintenance import VerifyReport
 from diptych.report import AddReport
+from diptych.storage.connection import quoted, repair_command
 from diptych.types import Document, Evidence, FusedDocument
 
 __all__ = [
@@ -194,13 +195,20 @@ def verify_view(report: VerifyReport, path: Path) -> Group:
         else "not everything is as it was stored"
     )
     lines.append(Text(f"{counted}: {verdict}."))
-    if not report.is_whole and not report.repaired:
-        lines.append(Text(f"To mend what can be mended: diptych verify {path} --repair"))
+    if any(problem.part == "unreadable" for problem in report.problems):
+        lines.append(
+            Text(
+                "What could not be read is not damaged: fix the permissions or look at the disk, then "
+                "verify again. A repair would refuse."
+            )
+        )
+    if report.is_mendable:
+        lines.append(Text(f"To mend what can be mended: {repair_command(path)}"))
     if report.without_vectors:
         lines.append(
             Text(
                 f"{report.without_vectors:,} documents lack vectors and are found by their words only. To "
-                f"give them new ones: diptych reembed {path}"
+                f"give them new ones: diptych reembed {quoted(path)}"
             )
         )
     return Group(*lines)

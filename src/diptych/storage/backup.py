@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from diptych.errors import CorruptionError, FormatError, StorageError
 from diptych.storage import files
-from diptych.storage.connection import repair_command
+from diptych.storage.connection import quoted, repair_command
 from diptych.storage.database import Database
-from diptych.storage.local import DATABASE, check_is_free
+from diptych.storage.failures import is_missing, is_there, unreadable
+from diptych.storage.local import DATABASE
 from diptych.storage.maintenance import verify_folder
 from diptych.storage.seal import CONNECTED, seal
+from diptych.storage.unborn import check_is_free
+from diptych.storage.verify import MENDABLE, Problem
 from diptych.storage.writer import SEGMENTS
 
 __all__ = ["BackupReport", "backup_folder", "copy_state"]
@@ -62,11 +66,7 @@ def backup_folder(folder: Path, to: Path) -> BackupReport:
         report = copy_state(folder, partial)
         checked = verify_folder(partial)
         if not checked.is_whole:
-            first = checked.problems[0]
-            raise CorruptionError(
-                f"The index {str(folder)!r} is damaged, so the backup was not kept: {first.where}: "
-                f"{first.what}. Run: {repair_command(folder)}."
-            )
+            raise _not_kept(folder, checked.problems)
         seal(partial / DATABASE)
         if to.exists():
             to.rmdir()
@@ -92,10 +92,11 @@ def copy_state(folder: Path, to: Path) -> BackupReport:
         CorruptionError: A file that the index needs is missing.
         StorageError: The disk failed, or the writer was never still.
     """
-    if not (folder / DATABASE).exists():
-        if folder.exists():
-            check_is_free(folder)
-        raise FormatError(f"There is no index at {str(folder)!r}. Give the folder of one.")
+    if not is_there(folder / DATABASE):
+        if not is_there(folder):
+            raise FormatError(f"There is no index at {str(folder)!r}. Give the folder of one.")
+        check_is_free(folder)
+        raise _nothing_stored(folder)
     for _ in range(ATTEMPTS):
         wanted, documents = _copy_database(folder, to)
         missing = [place for place in sorted(wanted) if not _copy_file(folder / place, to / place)]
@@ -121,6 +122,9 @@ def _copy_database(folder: Path, to: Path) -> tuple[set[str], int]:
     with CONNECTED.inside(folder):
         source = Database(folder / DATABASE)
         try:
+            if source.is_empty:
+                check_is_free(folder)
+                raise _nothing_stored(folder)
             source.copy_to(to / DATABASE)
         finally:
             source.close()
@@ -139,9 +143,12 @@ def _copy_file(source: Path, target: Path) -> bool:
     if target.exists():
         return True
     try:
-        files.write(target, source.read_bytes())
-    except FileNotFoundError:
-        return False
+        data = source.read_bytes()
+    except OSError as error:
+        if is_missing(error):
+            return False
+        raise unreadable(source, error) from error
+    files.write(target, data)
     return True
 
 
@@ -153,6 +160,31 @@ def _still_wants(folder: Path, place: str) -> bool:
             return place in wanted | database.picture_places()
         finally:
             database.close()
+
+
+def _nothing_stored(folder: Path) -> FormatError:
+    return FormatError(
+        f"Nothing has been stored in the index {str(folder)!r} yet, so there is nothing to copy. Add "
+        "documents first."
+    )
+
+
+def _not_kept(folder: Path, problems: Sequence[Problem]) -> StorageError:
+    """Return the error for a copy that was checked and is not whole."""
+    for problem in problems:
+        if problem.part == "unreadable":
+            return StorageError(
+                f"The backup of {str(folder)!r} was not kept, because it could not be read back: "
+                f"{problem.where}: {problem.what}. That is not damage; look at the disk that it was "
+                "written to, then try again."
+            )
+    wrong = [problem for problem in problems if problem.part in MENDABLE]
+    first = (wrong or [problem for problem in problems if problem.part != "stray"])[0]
+    command = repair_command(folder) if wrong else f"diptych reembed {quoted(folder)}"
+    return CorruptionError(
+        f"The index {str(folder)!r} is damaged, so the backup was not kept: {first.where}: {first.what}. "
+        f"Run: {command}."
+    )
 
 
 def _drop_what_is_not(wanted: set[str], to: Path) -> None:

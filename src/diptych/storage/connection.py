@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sqlite3
+import subprocess
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from diptych.errors import ClosedError, CorruptionError, FormatError, StorageError
+from diptych.storage.failures import advice, is_damage
 from diptych.storage.schema import (
     APPLICATION_ID,
     FORMAT_VERSION,
@@ -19,7 +22,7 @@ from diptych.storage.schema import (
     journal_mode,
 )
 
-__all__ = ["BUSY_SECONDS", "Connection", "Mode", "repair_command"]
+__all__ = ["BUSY_SECONDS", "Connection", "Mode", "quoted", "repair_command"]
 
 BUSY_SECONDS = 30.0
 """How long a commit waits for the readers of other processes, and they for it. Both are short."""
@@ -31,8 +34,19 @@ _ABANDONED: list[sqlite3.Connection] = []
 
 
 def repair_command(folder: str | os.PathLike[str]) -> str:
-    """Return what a message tells the user to run when files of an index are damaged."""
-    return f"diptych verify {os.fspath(folder)} --repair"
+    """Return what a message tells the user to run when files of an index are damaged.
+
+    It can be pasted into a shell, whatever the folder is called.
+    """
+    return f"diptych verify {quoted(folder)} --repair"
+
+
+def quoted(path: str | os.PathLike[str]) -> str:
+    """Return a path as one argument of a command."""
+    given = os.fspath(path)
+    if given.startswith("-"):  # would be taken for an option
+        given = os.path.join(os.curdir, given)
+    return subprocess.list2cmdline([given]) if os.name == "nt" else shlex.quote(given)
 
 
 class Connection:
@@ -181,12 +195,11 @@ class Connection:
             raise self._damaged("a text is not UTF-8") from error
 
     def _storage_error(self, error: Exception) -> StorageError:
-        reason = str(error)
-        if any(sign in reason for sign in _DAMAGE):
-            return self._damaged(reason)
+        if is_damage(error):
+            return self._damaged(str(error))
         return StorageError(
-            f"The database {self.name!r} failed: {reason}. Nothing of this call was stored; look at free "
-            "space and permissions, then try again."
+            f"The database {self.name!r} could not be read or written: {error}. Nothing of this call was "
+            f"stored; {advice(error)}, then try again."
         )
 
     def _damaged(self, reason: str) -> CorruptionError:
@@ -195,13 +208,6 @@ class Connection:
             f"The database {self.name!r} is damaged: {reason}. Run: {repair_command(where)}, or "
             "restore the folder from a backup."
         )
-
-
-_DAMAGE = (
-    "malformed", "not a database", "unsupported file format", "Could not decode",
-    "no such table", "no such fts5 table", "no such column", "vtable constructor failed", "corrupt",
-)  # fmt: skip
-"""What SQLite says of a file that is not as it was written."""
 
 
 def _connect(path: Path | None, mode: Mode) -> sqlite3.Connection:

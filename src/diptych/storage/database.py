@@ -17,7 +17,10 @@ from diptych.storage.faiss_index import Keys
 from diptych.storage.rows import Row, Space, Stub
 from diptych.storage.segments import Segment
 
-__all__ = ["AMONG", "ROW", "CommitState", "Database", "as_json"]
+__all__ = ["AMONG", "DATABASE", "ROW", "CommitState", "Database", "as_json"]
+
+DATABASE = "store.sqlite3"
+"""The file, in the folder of its index."""
 
 ROW = 'id, text, image, image_path, image_name, metadata, "group", "order", content, origin'
 _STUB = "key, id, \"group\", \"order\", trim(coalesce(text, '')) <> '', image IS NOT NULL"
@@ -172,6 +175,14 @@ class Database(Connection):
             " UNION SELECT place FROM garbage"
         )
         return {place for (place,) in rows}
+
+    def refers_to(self, place: str) -> bool:
+        """Whether a document has its picture at a place of the index."""
+        image = place.rpartition("/")[2].partition(".")[0]
+        found = self.all(
+            "SELECT 1 FROM documents WHERE image = ? AND image_path = ? LIMIT 1", [image, place]
+        )
+        return bool(found)
 
     def garbage_places(self) -> list[str]:
         """Return where the pictures lie that no document refers to any more."""

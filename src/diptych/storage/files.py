@@ -15,6 +15,7 @@ from pathlib import Path
 
 from diptych.errors import CorruptionError, StorageError
 from diptych.storage.connection import repair_command
+from diptych.storage.failures import is_missing, unreadable
 
 __all__ = [
     "TEMPORARY_PREFIX",
@@ -84,18 +85,15 @@ def read(path: Path, *, size: int | None = None) -> bytes:
                     f"{repair_command(path.parent.parent)}, or restore it from a backup."
                 )
             return file.read()
-    except FileNotFoundError as error:
-        raise CorruptionError(
-            f"The file {str(path)!r} is missing. Run: {repair_command(path.parent.parent)}, or "
-            "restore it from a backup."
-        ) from error
     except OSError as error:
         if isinstance(error, StorageError):
             raise
-        raise StorageError(
-            f"Reading {str(path)!r} failed: {error.strerror or error}. Look at its permissions and "
-            "the disk, then try again."
-        ) from error
+        if is_missing(error):
+            raise CorruptionError(
+                f"The file {str(path)!r} is missing. Run: {repair_command(path.parent.parent)}, or "
+                "restore it from a backup."
+            ) from error
+        raise unreadable(path, error) from error
 
 
 def make_folder(path: Path) -> None:

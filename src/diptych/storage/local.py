@@ -16,12 +16,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from diptych.errors import ClosedError, CorruptionError, FormatError, StorageError
+from diptych.errors import ClosedError, StorageError
 from diptych.image import Image
 from diptych.storage import files
 from diptych.storage.approximate import IndexKind
 from diptych.storage.changes import WritableDatabase
-from diptych.storage.database import Database
+from diptych.storage.database import DATABASE, Database
+from diptych.storage.failures import is_there
 from diptych.storage.faiss_index import Keys, VectorIndex
 from diptych.storage.loaded import Loaded
 from diptych.storage.locks import ReadWriteLock, WriterLock
@@ -29,15 +30,14 @@ from diptych.storage.pictures import PicturePolicy, Pictures
 from diptych.storage.pool import Pool
 from diptych.storage.rows import Row, Space
 from diptych.storage.seal import CONNECTED, SEAL, break_seal, is_sealed, seal
+from diptych.storage.unborn import NAMESPACES, check_is_free
 from diptych.storage.verify import check_database
 from diptych.storage.writer import SEGMENTS, VectorRows, Writer, sweep
 
-__all__ = ["DATABASE", "LocalStorage", "State", "VectorRows", "check_is_free"]
+__all__ = ["DATABASE", "LocalStorage", "State", "VectorRows"]
 
-DATABASE = "store.sqlite3"
 FORK_SECONDS = 1.0
 """How long a fork waits for the threads that are reading or writing."""
-NAMESPACES = "namespaces"
 
 _log = logging.getLogger(__name__)
 
@@ -90,9 +90,9 @@ class LocalStorage:
         self._paused = (False, False)
         _STORES.add(self)
         if path is not None:
-            if (path / DATABASE).exists():
+            if is_there(path / DATABASE):
                 self._open(path)
-            elif path.exists():
+            elif is_there(path):
                 check_is_free(path)
 
     @property
@@ -127,7 +127,7 @@ class LocalStorage:
 
     @contextmanager
     def _new_state(self) -> Iterator[State]:
-        if self._pool is None and self.path is not None and (self.path / DATABASE).exists():
+        if self._pool is None and self.path is not None and is_there(self.path / DATABASE):
             with self._threads, self._lock.writing():
                 if self._pool is None and not self._closed:
                     self._open(self.path)
@@ -403,7 +403,7 @@ class LocalStorage:
             return Writer(
                 None, WritableDatabase(None, "create"), self.pictures, self._loaded, self._lock
             )
-        if self._process_lock is None or (not create and not (self.path / DATABASE).exists()):
+        if self._process_lock is None or (not create and not is_there(self.path / DATABASE)):
             raise ClosedError("Nothing has been added to the index yet.")
         if create:
             self._make_folder(self.path)
@@ -443,21 +443,6 @@ class LocalStorage:
                 f"The folder {str(path)!r} cannot be created: {error.strerror}. "
                 "Choose another path or fix the permissions."
             ) from error
-
-
-def check_is_free(path: Path) -> None:
-    """Refuse a path that is no empty folder, nor one in which the very first write was cut off."""
-    names = {file.name for file in path.iterdir()} if path.is_dir() else {""}
-    if names & {SEAL, SEGMENTS, "assets"}:
-        raise CorruptionError(
-            f"The database {str(path / DATABASE)!r} is missing or empty, and other files of the index are "
-            f"there. Restore it from a backup; to see what is left, run: diptych verify {path}."
-        )
-    if not names <= {"lock", DATABASE, f"{DATABASE}-journal", NAMESPACES}:
-        raise FormatError(
-            f"{str(path)!r} exists and holds no diptych index. Give the folder of an index, "
-            "an empty folder, or a path that does not exist yet."
-        )
 
 
 _STORES: weakref.WeakSet[LocalStorage] = weakref.WeakSet()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +12,14 @@ from typing import TypeVar
 from diptych.errors import CorruptionError, FormatError, StorageError
 from diptych.storage.changes import WritableDatabase
 from diptych.storage.database import Database
-from diptych.storage.local import DATABASE, check_is_free
+from diptych.storage.failures import is_there, where_and_why
+from diptych.storage.local import DATABASE
 from diptych.storage.locks import WriterLock
 from diptych.storage.pictures import Pictures
 from diptych.storage.repair import mend, salvage
-from diptych.storage.seal import CONNECTED, break_seal, is_sealed, seal
-from diptych.storage.verify import Problem, find_problems
+from diptych.storage.seal import CONNECTED, SEAL, break_seal, is_sealed, seal
+from diptych.storage.unborn import check_is_free
+from diptych.storage.verify import MENDABLE, Problem, find_problems, unread_files
 
 D = TypeVar("D", bound=Database)
 
@@ -36,6 +38,7 @@ class VerifyReport:
         problems: What is wrong, after the repair when one was asked for.
         repaired: What was done, in words.
         seconds: How long it took.
+        after_repair: Whether a repair was asked for, so that these problems are what it has left.
     """
 
     documents: int
@@ -45,11 +48,18 @@ class VerifyReport:
     problems: tuple[Problem, ...]
     repaired: tuple[str, ...]
     seconds: float
+    after_repair: bool = False
 
     @property
     def is_whole(self) -> bool:
         """Whether nothing is wrong. Files that nothing refers to do no harm."""
         return all(problem.part == "stray" for problem in self.problems)
+
+    @property
+    def is_mendable(self) -> bool:
+        """Whether a repair can do something about a problem, and has not been asked to yet."""
+        parts = {problem.part for problem in self.problems}
+        return not self.after_repair and "unreadable" not in parts and bool(parts & {*MENDABLE})
 
     @property
     def without_vectors(self) -> int:
@@ -62,7 +72,9 @@ def verify_folder(
 ) -> VerifyReport:
     """Compare everything in an index with what it should be.
 
-    Checking changes nothing and goes on beside a writer; repairing is writing.
+    Checking changes nothing and goes on beside a writer; repairing is writing. What cannot be read is
+    not damaged, so a repair that meets it changes nothing. A folder in which nothing has been stored
+    yet, also one whose first writer was killed, is an index without documents.
 
     Args:
         folder: The folder of the index.
@@ -73,21 +85,23 @@ def verify_folder(
     Raises:
         FormatError: There is no index, or one of a newer version.
         CorruptionError: The database is missing, and other files of an index are there.
+        StorageError: A repair was asked for, and something cannot be read.
         LockedError: Another process or object is writing, and a repair was asked for.
     """
     start = time.monotonic()
-    if not (folder / DATABASE).exists():
-        if folder.exists():
-            check_is_free(folder)
-        raise FormatError(f"There is no index at {str(folder)!r}. Give the folder of one.")
     done: list[str] = []
-    if repair:
+    if not is_there(folder / DATABASE):
+        if not is_there(folder):
+            raise FormatError(f"There is no index at {str(folder)!r}. Give the folder of one.")
+        check_is_free(folder)
+        problems, counts = list[Problem](), (0, 0, 0)
+    elif repair:
         lock = WriterLock(folder, lock_timeout)
         lock.acquire()
         try:
             done = _repair(folder)
             problems, counts = _look(folder, deep=True)
-            if not problems:
+            if not problems and any(counts):
                 with CONNECTED.entering(folder) as alone:
                     if alone:
                         seal(folder / DATABASE)
@@ -97,17 +111,22 @@ def verify_folder(
     else:
         problems, counts = _look(folder, deep=deep)
     return VerifyReport(
-        *counts, deep or repair, tuple(problems), tuple(done), time.monotonic() - start
+        *counts, deep or repair, tuple(problems), tuple(done), time.monotonic() - start, repair
     )
 
 
 def _repair(folder: Path) -> list[str]:
     done: list[str] = []
-    break_seal(folder / DATABASE)
     problems = _lasting_problems(folder)
-    if any(problem.part == "database" for problem in problems):
+    is_damaged = any(problem.part == "database" for problem in problems)
+    # What lies behind a damaged database was not looked at.
+    _refuse_unreadable(folder, [*problems, *(unread_files(folder) if is_damaged else ())])
+    break_seal(folder / DATABASE)
+    if is_damaged:
         done.append(salvage(folder / DATABASE, folder))
         problems = _lasting_problems(folder)
+    if not any(problem.part in MENDABLE or problem.part == "stray" for problem in problems):
+        return done
     with (
         CONNECTED.inside(folder),
         _closing(WritableDatabase(folder / DATABASE, "write")) as database,
@@ -116,15 +135,37 @@ def _repair(folder: Path) -> list[str]:
 
 
 def _lasting_problems(folder: Path) -> list[Problem]:
-    """Return what is wrong, also when one looks again: a read that failed once is no damage."""
-    problems, _ = _look(folder, deep=True)
+    """Return what is wrong, also when one looks again: a read that failed once is no damage.
+
+    The seal is not compared: what it says is wrong is found, or the rows are as they were stored.
+    """
+    problems, _ = _look(folder, deep=True, against_seal=False)
     if all(problem.part == "stray" for problem in problems):
         return problems
-    again = {(problem.part, problem.where) for problem in _look(folder, deep=True)[0]}
-    return [problem for problem in problems if (problem.part, problem.where) in again]
+    again, _ = _look(folder, deep=True, against_seal=False)
+    both = {(p.part, p.where) for p in problems} & {(p.part, p.where) for p in again}
+    return [p for p in again if p.part == "unreadable" or (p.part, p.where) in both]
 
 
-def _look(folder: Path, *, deep: bool) -> tuple[list[Problem], tuple[int, int, int]]:
+def _refuse_unreadable(folder: Path, problems: Sequence[Problem]) -> None:
+    """Leave an index as it is when something in it cannot be read.
+
+    Raises:
+        StorageError: Something cannot.
+    """
+    unread = [problem for problem in problems if problem.part == "unreadable"]
+    if unread:
+        more = f" (and {len(unread) - 1:,} more)" if len(unread) > 1 else ""
+        raise StorageError(
+            f"The index {str(folder)!r} was not repaired: {unread[0].where!r} could not be read: "
+            f"{unread[0].what}{more}. That is not damage, and nothing was changed; fix the permissions of "
+            "the file and of its folder, or look at the disk, then repair again."
+        )
+
+
+def _look(
+    folder: Path, *, deep: bool, against_seal: bool = True
+) -> tuple[list[Problem], tuple[int, int, int]]:
     path = folder / DATABASE
     problems: list[Problem] = []
     with CONNECTED.entering(folder) as alone:
@@ -132,13 +173,17 @@ def _look(folder: Path, *, deep: bool) -> tuple[list[Problem], tuple[int, int, i
             if alone:
                 is_sealed(path)
         except CorruptionError:
-            problems.append(
-                Problem("database", str(path), "it is not as it was when the index was closed")
-            )
+            if against_seal:
+                problems.append(
+                    Problem("database", str(path), "it is not as it was when the index was closed")
+                )
+        except StorageError as error:
+            problems.append(Problem("unreadable", *where_and_why(error, path.with_name(SEAL))))
     try:
         with _closing(Database(path)) as database:
             if database.is_empty:
-                return [*problems, Problem("database", str(path), "it is empty")], (0, 0, 0)
+                check_is_free(folder)
+                return problems, (0, 0, 0)
             database.begin()
             problems += find_problems(database, folder, Pictures(folder, "copy"), deep=deep)
             counts = database.counts()
@@ -146,8 +191,10 @@ def _look(folder: Path, *, deep: bool) -> tuple[list[Problem], tuple[int, int, i
             return problems, (counts["documents"], segments, counts["images"])
     except FormatError:
         raise
-    except StorageError as error:
+    except CorruptionError as error:
         return [*problems, Problem("database", str(path), str(error.__cause__ or error))], (0, 0, 0)
+    except StorageError as error:
+        return [*problems, Problem("unreadable", *where_and_why(error, path))], (0, 0, 0)
     finally:
         CONNECTED.leave(folder)
 

@@ -7,8 +7,9 @@ import shutil
 from pathlib import Path
 
 from diptych.errors import InvalidArgument
-from diptych.storage.local import DATABASE, NAMESPACES
+from diptych.storage.local import DATABASE
 from diptych.storage.locks import WriterLock
+from diptych.storage.unborn import NAMESPACES
 
 __all__ = ["drop_namespace", "namespace_folder", "namespaces"]
 

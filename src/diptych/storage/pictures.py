@@ -4,21 +4,56 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from diptych.errors import CorruptionError
+from diptych.errors import CorruptionError, StorageError
 from diptych.image import Image
 from diptych.storage import files
 from diptych.storage.connection import repair_command
+from diptych.storage.database import DATABASE, Database
+from diptych.storage.failures import is_there
 from diptych.storage.rows import Row
+from diptych.storage.seal import CONNECTED
 
-__all__ = ["PicturePolicy", "Pictures"]
+__all__ = ["PicturePolicy", "Pictures", "is_copy"]
 
 PicturePolicy = Literal["copy", "reference"]
 """Whether the index holds its own copy of each picture, or only the path of the file."""
 
 _COPY = re.compile(r"assets/[0-9a-f]{2}/[0-9a-f]{64}\.[a-z]{3,4}")
+
+
+def is_copy(place: str) -> bool:
+    """Whether a place relative to an index is one at which it keeps a picture."""
+    return _COPY.fullmatch(place) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class _Advice:
+    """Tells what to do about a copy that is missing or damaged."""
+
+    folder: Path
+    place: str
+
+    def __call__(self, missing: bool) -> str:
+        if missing and not self._is_wanted():
+            return (
+                "Its document has been deleted or replaced since it was found, and its picture with it. "
+                "Search again."
+            )
+        return f"Run: {repair_command(self.folder)}."
+
+    def _is_wanted(self) -> bool:
+        """Whether a document still refers to the copy; not, where there is no index any more."""
+        path = self.folder / DATABASE
+        try:
+            with CONNECTED.inside(self.folder), closing(Database(path)) as database:
+                return not database.is_empty and database.refers_to(self.place)
+        except StorageError:
+            return is_there(path)
 
 
 class Pictures:
@@ -65,7 +100,7 @@ class Pictures:
                 f"Document {row.id!r} has its picture at {place!r}, which is no place of the index "
                 f"{str(self._folder)!r}. Run: {repair_command(self._folder)}, or restore a backup."
             )
-        image = Image(self._folder / place, sha256=row.image, repair=repair_command(self._folder))
+        image = Image(self._folder / place, sha256=row.image, advice=_Advice(self._folder, place))
         image.name = row.image_name or ""  # also when that is none, as it was given
         return image
 

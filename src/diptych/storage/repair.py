@@ -21,6 +21,7 @@ from diptych.errors import CorruptionError, StorageError
 from diptych.storage import files
 from diptych.storage.changes import WritableDatabase
 from diptych.storage.database import ROW
+from diptych.storage.failures import advice, is_passing
 from diptych.storage.pictures import Pictures
 from diptych.storage.rows import Row
 from diptych.storage.segments import scan_segments
@@ -75,48 +76,15 @@ def salvage(path: Path, folder: Path) -> str:
 
     Raises:
         CorruptionError: Not even which models the vectors come from can be read.
+        StorageError: The disk failed, or something cannot be read; the old database stays.
     """
     fresh = path.with_name("store.salvaged")
-    for left in (fresh, fresh.with_name(f"{fresh.name}-journal")):
-        files.remove(left)
-    damaged = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)
-    damaged.text_factory = lambda raw: raw.decode(errors="replace")
-    database = WritableDatabase(fresh, "create")
+    _remove_with_journal(fresh)
     try:
-        (generation,) = next(iter(_try(damaged, "SELECT generation FROM state")), (0,))
-        spaces = _try(
-            damaged,
-            "SELECT list, dim, name, fingerprint, probe FROM space WHERE generation = ?",
-            [generation],
-        )
-        if not spaces:
-            raise CorruptionError(
-                f"The database {str(path)!r} is damaged, and not even which models the vectors come "
-                "from can be read. Restore the folder from a backup, or index the documents again."
-            )
-        named = _try(damaged, "SELECT name FROM segment WHERE generation = ?", [generation])
-        segments = scan_segments(folder / "segments", {str(name) for (name,) in named})
-        last = max([s.last for s in segments], default=0)
-        for (key,) in _try(damaged, "SELECT seq FROM sqlite_sequence WHERE name = 'documents'"):
-            last = max(last, min(int(key), 2 * last + 100_000))
-        kept, lost = 0, 0
-        with database.transaction(), database.translated():
-            database.create_tables()
-            database.restore(
-                spaces, _try(damaged, "SELECT name, value FROM setting"), segments, last
-            )
-            for key in range(1, last + 1):
-                found = _try(damaged, f"SELECT checksum, {ROW} FROM documents WHERE key = ?", [key])
-                rows = [
-                    Row(*rest) for checksum, *rest in found if Row(*rest).checksum(key) == checksum
-                ]
-                lost += len(found) - len(rows)
-                kept += len(rows)
-                for row in rows:
-                    database.insert({key: row})
-    finally:
-        damaged.close()
-        database.close()
+        kept, lost = _copy_what_is_whole(path, fresh, folder)
+    except BaseException:
+        _remove_with_journal(fresh)
+        raise
     # A journal would be rolled back into the new database.
     for name in (
         f"{path.name}-journal",
@@ -135,16 +103,87 @@ def salvage(path: Path, folder: Path) -> str:
     )
 
 
-def _try(
-    connection: sqlite3.Connection, sql: str, parameters: Sequence[int] = ()
-) -> list[tuple[Any, ...]]:
-    """Return the rows of a query, or none where the file cannot be read, also the second time."""
-    for _ in range(2):
+def _copy_what_is_whole(path: Path, fresh: Path, folder: Path) -> tuple[int, int]:
+    """Fill a new database from a damaged one, and return how many rows were whole and how many not."""
+    damaged = _Damaged(path)
+    database = WritableDatabase(fresh, "create")
+    try:
+        (generation,) = next(iter(damaged.rows("SELECT generation FROM state")), (0,))
+        spaces = damaged.rows(
+            "SELECT list, dim, name, fingerprint, probe FROM space WHERE generation = ?",
+            [generation],
+        )
+        if not spaces:
+            raise CorruptionError(
+                f"The database {str(path)!r} is damaged, and not even which models the vectors come "
+                "from can be read. Restore the folder from a backup, or index the documents again."
+            )
+        named = damaged.rows("SELECT name FROM segment WHERE generation = ?", [generation])
+        segments = scan_segments(folder / "segments", {str(name) for (name,) in named})
+        last = max([s.last for s in segments], default=0)
+        for (key,) in damaged.rows("SELECT seq FROM sqlite_sequence WHERE name = 'documents'"):
+            last = max(last, min(int(key), 2 * last + 100_000))
+        kept, lost = 0, 0
+        with database.transaction(), database.translated():
+            database.create_tables()
+            database.restore(
+                spaces, damaged.rows("SELECT name, value FROM setting"), segments, last
+            )
+            for key in range(1, last + 1):
+                found = damaged.rows(f"SELECT checksum, {ROW} FROM documents WHERE key = ?", [key])
+                rows = [
+                    Row(*rest) for checksum, *rest in found if Row(*rest).checksum(key) == checksum
+                ]
+                lost += len(found) - len(rows)
+                kept += len(rows)
+                for row in rows:
+                    database.insert({key: row})
+    finally:
+        damaged.close()
+        database.close()
+    return kept, lost
+
+
+class _Damaged:
+    """A damaged database, of which every query returns what can still be found."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
         try:
-            return connection.execute(sql, parameters).fetchall()
-        except sqlite3.Error:
-            pass
-    return []
+            self._raw = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)
+        except sqlite3.Error as error:
+            raise self._unreadable(error) from error
+        self._raw.text_factory = lambda raw: raw.decode(errors="replace")
+
+    def rows(self, sql: str, parameters: Sequence[int] = ()) -> list[tuple[Any, ...]]:
+        """Return the rows of a query, or none where the file is damaged.
+
+        Raises:
+            StorageError: The file cannot be read now, also the second time.
+        """
+        failure: sqlite3.Error | None = None
+        for _ in range(2):
+            try:
+                return self._raw.execute(sql, parameters).fetchall()
+            except sqlite3.Error as error:
+                failure = error
+        if failure is not None and is_passing(failure):
+            raise self._unreadable(failure) from failure
+        return []
+
+    def close(self) -> None:
+        self._raw.close()
+
+    def _unreadable(self, error: sqlite3.Error) -> StorageError:
+        return StorageError(
+            f"The damaged database {str(self._path)!r} was not mended, because it could not be read: "
+            f"{error}. Nothing was changed; {advice(error)}, then repair again."
+        )
+
+
+def _remove_with_journal(path: Path) -> None:
+    for left in (path, path.with_name(f"{path.name}-journal")):
+        files.remove(left)
 
 
 def _quarantine_documents(database: WritableDatabase, folder: Path, keys: Sequence[int]) -> str:
@@ -168,13 +207,18 @@ def _mend_picture(
         return []
     if row is None or image is None or image.path is None or folder not in image.path.parents:
         return []
-    moved = _moved(folder, image.path)
     origin = Path(row.image_name or "")
-    if origin.is_file():
-        data = origin.read_bytes()
-        if hashlib.sha256(data).hexdigest() == row.image:
-            files.write(image.path, data)
-            return [f"restored the picture of {problem.where!r} from {origin}"]
+    try:
+        data = origin.read_bytes() if origin.is_file() else b""
+    except OSError as error:
+        return [
+            f"left the picture of {problem.where!r} as it is, because {str(origin)!r}, from which it came, "
+            f"could not be read: {error.strerror or error}"
+        ]
+    moved = _moved(folder, image.path)
+    if hashlib.sha256(data).hexdigest() == row.image:
+        files.write(image.path, data)
+        return [f"restored the picture of {problem.where!r} from {origin}"]
     return [f"the picture of {problem.where!r} is lost{moved}; add its document again"]
 
 

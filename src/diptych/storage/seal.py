@@ -25,6 +25,7 @@ import xxhash
 from diptych.errors import CorruptionError, StorageError
 from diptych.storage import files
 from diptych.storage.connection import repair_command
+from diptych.storage.failures import is_missing, size_of, unreadable
 
 __all__ = ["CONNECTED", "SEAL", "break_seal", "is_sealed", "seal"]
 
@@ -111,13 +112,13 @@ def is_sealed(database: Path) -> bool:
 
     Raises:
         CorruptionError: The seal is whole, and the database is another.
+        StorageError: The seal or the database cannot be read.
     """
     path = database.with_name(SEAL)
     record = _read(path)
     if record is None:
         return False
-    size = database.stat().st_size
-    if size == record["size"] and _hash(database) == record["xxh3_128"]:
+    if size_of(database) == record["size"] and _hash(database) == record["xxh3_128"]:
         return True
     if _read(path) != record:  # a writer has come meanwhile
         return False
@@ -130,11 +131,21 @@ def is_sealed(database: Path) -> bool:
 def _read(path: Path) -> dict[str, object] | None:
     """Return the seal; None when there is none, or it is damaged itself."""
     try:
-        record = json.loads(path.read_bytes())
+        record = json.loads(_read_bytes(path))
         body = {"size": record["size"], "xxh3_128": record["xxh3_128"]}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return None
     return body if record.get("check") == _check(body) else None
+
+
+def _read_bytes(path: Path) -> bytes:
+    """Return the content of a file, empty when there is none."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        if is_missing(error):
+            return b""
+        raise unreadable(path, error) from error
 
 
 def _check(body: dict[str, object]) -> str:
@@ -148,10 +159,7 @@ def _hash(path: Path) -> str:
             while block := file.read(_BLOCK):
                 digest.update(block)
     except OSError as error:
-        raise StorageError(
-            f"Reading {str(path)!r} failed: {error.strerror or error}. Look at its permissions and the "
-            "disk, then try again."
-        ) from error
+        raise unreadable(path, error) from error
     return digest.hexdigest()
 
 

@@ -15,10 +15,19 @@ from safetensors.numpy import load, save
 from diptych.errors import CorruptionError
 from diptych.storage import files
 from diptych.storage.connection import repair_command
+from diptych.storage.failures import list_folder
 from diptych.storage.faiss_index import Keys
 from diptych.vectors import Vectors
 
-__all__ = ["SEGMENT_BYTES", "Rows", "Segment", "read_segment", "scan_segments", "write_segments"]
+__all__ = [
+    "SEGMENT_BYTES",
+    "Rows",
+    "Segment",
+    "is_segment",
+    "read_segment",
+    "scan_segments",
+    "write_segments",
+]
 
 SEGMENT_BYTES = 1 << 26
 """About how large a segment may become: what is written or read in one piece."""
@@ -41,6 +50,12 @@ class Segment:
     last: int
     rows: int
     """How many vectors, over all lists."""
+
+
+def is_segment(place: str) -> bool:
+    """Whether a place relative to an index is one at which it keeps a segment."""
+    folder, _, name = place.rpartition("/")
+    return folder == "segments" and _NAME.fullmatch(name) is not None
 
 
 def write_segments(folder: Path, rows: Rows) -> list[Segment]:
@@ -116,15 +131,22 @@ def scan_segments(folder: Path, names: set[str]) -> list[Segment]:
     Args:
         folder: Where segments lie.
         names: Which ones count; all of them when that is not known any more.
+
+    Raises:
+        StorageError: The folder, or a segment in it, cannot be read.
     """
     found = []
-    for path in sorted(folder.glob("*.safetensors")):
-        data = path.read_bytes()
-        if names and path.name not in names:
+    for path in list_folder(folder):
+        if not _NAME.fullmatch(path.name) or (names and path.name not in names):
             continue
+        data = files.read(path)
         if f"{xxhash.xxh3_128_hexdigest(data)}.safetensors" != path.name:
             continue
-        keys = [tensor for name, tensor in load(data).items() if name.endswith(".keys")]
+        try:
+            tensors = load(data)
+        except (SafetensorError, ValueError, KeyError):
+            continue
+        keys = [tensor for name, tensor in tensors.items() if name.endswith(".keys")]
         union = np.unique(np.concatenate([np.empty(0, np.int64), *keys]))
         if len(union):
             rows = sum(len(k) for k in keys)

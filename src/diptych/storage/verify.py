@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import stat
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,18 +23,41 @@ from diptych.errors import CorruptionError, MediaError, StorageError
 from diptych.filters import fields
 from diptych.storage.connection import Connection, repair_command
 from diptych.storage.database import Database
+from diptych.storage.failures import is_missing, is_unread_page, list_folder, size_of, where_and_why
 from diptych.storage.faiss_index import Keys
 from diptych.storage.files import TEMPORARY_PREFIX
 from diptych.storage.pictures import Pictures
+from diptych.storage.rows import Row
 from diptych.storage.segments import Segment, read_segment
 
-__all__ = ["CHECKED_BYTES", "Part", "Problem", "check_database", "find_problems"]
+__all__ = [
+    "CHECKED_BYTES",
+    "MENDABLE",
+    "Part",
+    "Problem",
+    "check_database",
+    "find_problems",
+    "unread_files",
+]
 
 CHECKED_BYTES = 1 << 26
 """Up to which size a database without a seal is checked when it is opened: about two seconds. A larger
 one is checked on request; a killed writer does not damage it, only a failing disk does."""
 
-Part = Literal["database", "document", "fields", "words", "segment", "vectors", "picture", "stray"]
+Part = Literal[
+    "database",
+    "document",
+    "fields",
+    "words",
+    "segment",
+    "vectors",
+    "picture",
+    "stray",
+    "unreadable",
+]
+MENDABLE = ("database", "document", "fields", "words", "segment", "picture")
+"""What a repair does something about, so that it is advised. ``reembed`` makes vectors; what is unreadable
+is mended by whoever looks after the permissions and the disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +65,7 @@ class Problem:
     """Something that is not as it was stored.
 
     Attributes:
-        part: What it is about.
+        part: What it is about; "unreadable" where a file could not be read, which is not damage.
         where: The file, or the id of the document.
         what: What is wrong with it.
         key: The key of the document; 0 where it is about none.
@@ -57,10 +82,16 @@ def check_database(database: Database) -> None:
 
     Raises:
         CorruptionError: Something is damaged.
+        StorageError: Something cannot be read.
     """
-    if database.path is not None and database.path.stat().st_size > CHECKED_BYTES:
+    if database.path is not None and size_of(database.path) > CHECKED_BYTES:
         return
     for problem in _database_problems(database, deep=True):
+        if problem.part == "unreadable":
+            raise StorageError(
+                f"The database {database.name!r} could not be read: {problem.what}. That is not damage, "
+                "and nothing was changed; look at the disk and the memory, then try again."
+            )
         folder = database.path.parent if database.path else ""
         raise CorruptionError(
             f"The database {database.name!r} is damaged: {problem.where}: {problem.what}. Run: "
@@ -81,12 +112,13 @@ def find_problems(
     """
     structure = list(_database_problems(database, deep=deep))
     yield from structure
-    if any(problem.part == "database" for problem in structure):
+    if any(problem.part in ("database", "unreadable") for problem in structure):
         return
     segments = database.segments(database.state().generation)
     found: dict[str, list[Keys]] = {}
-    yield from _segment_problems(database, folder, segments, found)
-    yield from _vector_problems(database, found)
+    unread: list[Segment] = []
+    yield from _segment_problems(database, folder, segments, found, unread)
+    yield from _vector_problems(database, found, unread)
     yield from _picture_problems(database, pictures, deep=deep)
     yield from _strays(database, folder)
 
@@ -97,7 +129,8 @@ def _database_problems(database: Database, *, deep: bool) -> Iterator[Problem]:
         pragma = "integrity_check" if deep else "quick_check"
         for (verdict,) in database.all(f"PRAGMA {pragma}(20)"):
             if verdict != "ok":
-                yield Problem("database", name, str(verdict))
+                part: Part = "unreadable" if is_unread_page(str(verdict)) else "database"
+                yield Problem(part, name, str(verdict))
                 return
         for key, identity in database.damaged_rows():
             yield Problem("document", identity, "the row is not as it was stored", key)
@@ -106,6 +139,8 @@ def _database_problems(database: Database, *, deep: bool) -> Iterator[Problem]:
             yield from _word_problems(database)
     except CorruptionError as error:
         yield Problem("database", name, str(error.__cause__ or error))
+    except StorageError as error:
+        yield Problem("unreadable", name, str(error.__cause__ or error))
 
 
 def _field_problems(database: Database) -> Iterator[Problem]:
@@ -127,7 +162,7 @@ def _field_problems(database: Database) -> Iterator[Problem]:
 
 _VOCABULARY = """
     SELECT term, count(*), total(doc), total(doc * (1.0 + offset)), total(1.0 * doc * doc)
-    FROM {vocabulary} GROUP BY term ORDER BY term
+    FROM temp.vocabulary GROUP BY term ORDER BY term
 """
 
 
@@ -135,16 +170,18 @@ def _word_problems(database: Database) -> Iterator[Problem]:
     """Index the texts anew in memory, and compare which words stand where."""
     fresh = Connection(None, "create")
     try:
-        fresh.create_tables()
-        database.copy_words_to(fresh)
+        with fresh.translated():
+            fresh.create_tables()
+            database.copy_words_to(fresh)
         vocabularies = []
         for connection in (database, fresh):
-            connection.execute(
-                "CREATE VIRTUAL TABLE IF NOT EXISTS temp.vocabulary"
-                " USING fts5vocab ('main', 'lexical', 'instance')"
-            )
-            vocabularies.append(connection.all(_VOCABULARY.format(vocabulary="temp.vocabulary")))
-            connection.execute("DROP TABLE temp.vocabulary")
+            with connection.translated():
+                connection.execute(
+                    "CREATE VIRTUAL TABLE IF NOT EXISTS temp.vocabulary"
+                    " USING fts5vocab ('main', 'lexical', 'instance')"
+                )
+                vocabularies.append(connection.all(_VOCABULARY))
+                connection.execute("DROP TABLE temp.vocabulary")
         if vocabularies[0] != vocabularies[1]:
             yield Problem("words", database.name, "the list of words is not that of the texts")
     finally:
@@ -152,28 +189,42 @@ def _word_problems(database: Database) -> Iterator[Problem]:
 
 
 def _segment_problems(
-    database: Database, folder: Path, segments: list[Segment], found: dict[str, list[Keys]]
+    database: Database,
+    folder: Path,
+    segments: list[Segment],
+    found: dict[str, list[Keys]],
+    unread: list[Segment],
 ) -> Iterator[Problem]:
-    """Read every segment, and collect which keys have a vector in which list."""
-    dims = {name: s.dim for name, s in database.spaces(database.state().generation).items()}
+    """Read every segment, and collect which keys have a vector in which list, and what is unreadable."""
+    state = database.state()
+    dims = {name: s.dim for name, s in database.spaces(state.generation).items()}
     last = 0
     for segment in segments:
         where = str(folder / "segments" / segment.name)
+        if not segment.first <= segment.last <= state.last_key:
+            yield Problem("segment", where, "it has keys that were never given")
+            continue
         if segment.first <= last:
             yield Problem("segment", where, "its keys overlap those of another one")
             continue
         last = segment.last
         try:
             rows = read_segment(folder / "segments", segment, dims)
-        except StorageError as error:
+        except CorruptionError as error:
             yield Problem("segment", where, str(error).split(". Run:")[0])
+            continue
+        except StorageError as error:
+            unread.append(segment)
+            yield Problem("unreadable", *where_and_why(error, Path(where)))
             continue
         for name, (keys, _) in rows.items():
             found.setdefault(name, []).append(keys)
 
 
-def _vector_problems(database: Database, found: dict[str, list[Keys]]) -> Iterator[Problem]:
-    """Compare which documents have vectors with which must."""
+def _vector_problems(
+    database: Database, found: dict[str, list[Keys]], unread: list[Segment]
+) -> Iterator[Problem]:
+    """Compare which documents have vectors with which must, but for those of segments not read."""
     spaces = database.spaces(database.state().generation)
     texts, images = database.keys_with("text"), database.keys_with("image")
     expected = {"text": texts, "image": images}
@@ -181,7 +232,10 @@ def _vector_problems(database: Database, found: dict[str, list[Keys]]) -> Iterat
     expected["cross_modal"] = np.unique(np.concatenate(fused)) if fused else np.empty(0, np.int64)
     for name in spaces:
         there = np.concatenate(found.get(name, [np.empty(0, np.int64)]))
-        for key, identity in database.ids_of(np.setdiff1d(expected[name], there).tolist()).items():
+        lacking = np.setdiff1d(expected[name], there)
+        for segment in unread:
+            lacking = lacking[(lacking < segment.first) | (lacking > segment.last)]
+        for key, identity in database.ids_of(lacking.tolist()).items():
             yield Problem("vectors", identity, f"it has no vector in {name}_index", key)
 
 
@@ -189,14 +243,49 @@ def _picture_problems(database: Database, pictures: Pictures, *, deep: bool) -> 
     for key, row in database.rows_with_pictures():
         try:
             image = pictures.find(row)
-            if image is None or image.path is None:
-                continue
-            if not image.path.is_file():
-                yield Problem("picture", row.id, f"{str(image.path)!r} is missing", key)
-            elif deep and hashlib.sha256(image.path.read_bytes()).hexdigest() != row.image:
-                yield Problem("picture", row.id, f"{str(image.path)!r} is not what was stored", key)
-        except (StorageError, MediaError, OSError) as error:
+        except CorruptionError as error:
+            # Its row leads outside of the index. Only the whole row can be moved out of the way.
+            yield Problem("document", row.id, str(error).split(". Run:")[0], key)
+        except MediaError as error:
             yield Problem("picture", row.id, str(error), key)
+        else:
+            if image is not None and image.path is not None:
+                yield from _file_problems(image.path, row, key, deep=deep)
+
+
+def _file_problems(path: Path, row: Row, key: int, *, deep: bool) -> Iterator[Problem]:
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            yield Problem("picture", row.id, f"{str(path)!r} is not a regular file", key)
+        elif deep and hashlib.sha256(path.read_bytes()).hexdigest() != row.image:
+            yield Problem("picture", row.id, f"{str(path)!r} is not what was stored", key)
+    except OSError as error:
+        if is_missing(error):
+            yield Problem("picture", row.id, f"{str(path)!r} is missing", key)
+        else:
+            yield Problem("unreadable", *where_and_why(error, path), key)
+
+
+def unread_files(folder: Path) -> Iterator[Problem]:
+    """Yield the segments and pictures that cannot be read, whether or not the database knows them."""
+    folders = [folder / "segments", folder / "assets"]
+    while folders:
+        at = folders.pop()
+        try:
+            found = list_folder(at)
+        except StorageError as error:
+            yield Problem("unreadable", *where_and_why(error, at))
+            continue
+        for path in found:
+            try:
+                mode = os.lstat(path).st_mode
+                if stat.S_ISDIR(mode):
+                    folders.append(path)
+                elif stat.S_ISREG(mode):
+                    path.read_bytes()
+            except OSError as error:
+                if not is_missing(error):
+                    yield Problem("unreadable", *where_and_why(error, path))
 
 
 def _strays(database: Database, folder: Path) -> Iterator[Problem]:

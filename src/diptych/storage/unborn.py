@@ -1,0 +1,58 @@
+"""Tells a folder in which nothing has been stored yet from one whose database was lost.
+
+The first writer makes the folder, takes the lock, makes the database and commits its tables, and only
+then writes a picture or a segment. Wherever it is killed, there is a database with tables, or there is
+neither a picture nor a segment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from diptych.errors import CorruptionError, FormatError
+from diptych.storage.database import DATABASE
+from diptych.storage.failures import list_folder
+from diptych.storage.files import TEMPORARY_PREFIX
+from diptych.storage.pictures import is_copy
+from diptych.storage.seal import SEAL
+from diptych.storage.segments import is_segment
+
+__all__ = ["NAMESPACES", "check_is_free"]
+
+NAMESPACES = "namespaces"
+_SEGMENTS, _ASSETS = "segments", "assets"
+_FREE = {
+    *("lock", NAMESPACES, _SEGMENTS, _ASSETS, DATABASE),
+    *(f"{DATABASE}-{end}" for end in ("journal", "wal", "shm")),
+}
+"""What may be in a folder in which nothing has been committed yet."""
+
+
+def check_is_free(path: Path) -> None:
+    """Refuse a path that is no empty folder, nor one in which the very first write was cut off."""
+    names = {file.name for file in list_folder(path)} if path.is_dir() else {""}
+    inside = [place for place in _places(path) if not _is_temporary(place)]
+    if SEAL in names or any(is_segment(place) or is_copy(place) for place in inside):
+        raise CorruptionError(
+            f"The database {str(path / DATABASE)!r} is missing or empty, and other files of the index are "
+            "there, so that it was lost. Restore the folder from a backup, or move it away and index the "
+            "documents again."
+        )
+    if inside or not {name for name in names if not _is_temporary(name)} <= _FREE:
+        raise FormatError(
+            f"{str(path)!r} exists and holds no diptych index. Give the folder of an index, "
+            "an empty folder, or a path that does not exist yet."
+        )
+
+
+def _places(path: Path) -> Iterator[str]:
+    """Yield what lies where segments and pictures do, relative to the index."""
+    for folder in (path / _SEGMENTS, path / _ASSETS, *list_folder(path / _ASSETS)):
+        for file in list_folder(folder):
+            if not (folder.name == _ASSETS and file.is_dir()):
+                yield file.relative_to(path).as_posix()
+
+
+def _is_temporary(place: str) -> bool:
+    return place.rpartition("/")[2].startswith(TEMPORARY_PREFIX)
