@@ -105,17 +105,24 @@ def card(rank: int, result: Any, budget: Budget) -> str:
 </article>"""
 
 
-def report(title: str, counts: Sequence[tuple[str, int]], failures: Sequence[Any]) -> str:
-    """Return counts in a row, and below them what failed with its reason."""
+def report(
+    title: str,
+    counts: Sequence[tuple[str, int]],
+    failures: Sequence[Any],
+    not_read: Sequence[Any] = (),
+) -> str:
+    """Return counts in a row, and below them what failed with its reason, and what was not read."""
     numbers = "".join(
         f'<span class="kind">{escape(name)} <b>{count:,}</b></span>' for name, count in counts
     )
     rows = "".join(
-        f"<tr><td>{escape(failure.source or failure.id)}</td><td>{escape(_snippet(failure.reason))}</td></tr>"
+        f"<tr><td>{escape(failure.name)}</td><td>{escape(_snippet(failure.reason))}</td></tr>"
         for failure in failures[:SHOWN]
     )
     more = f"<p>{len(failures) - SHOWN:,} more</p>" if len(failures) > SHOWN else ""
     table = f"<table><tr><th>failed</th><th>why</th></tr>{rows}</table>{more}" if rows else ""
+    kinds = "".join(f"<li>{escape(_snippet(str(part)))}</li>" for part in not_read[:SHOWN])
+    table += f"<p>Not read:</p><ul>{kinds}</ul>" if kinds else ""
     return _framed(
         f'<article><div class="head"><span class="score">{escape(title)}</span>{numbers}</div>{table}</article>'
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -41,6 +42,13 @@ errors = Console(stderr=True, highlight=False)
 
 IndexArgument = Annotated[Path, typer.Argument(help="The folder of the index.")]
 IndexPath = Annotated[Path, typer.Option("--index", "-i", help="The folder of the index.")]
+Prefix = Annotated[
+    str | None,
+    typer.Option(
+        help="What goes before the ids. By default that with which the folder was added before; nothing "
+        "for the first folder of an index, its name for any other one."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
@@ -89,6 +97,7 @@ def add(
     ],
     index: IndexPath = Path("diptych-index"),
     models: Annotated[str | None, typer.Option("--models", "-m", help=HELP)] = None,
+    prefix: Prefix = None,
     batch_size: Annotated[int, typer.Option(help="Documents encoded and committed together.")] = 64,
     reference: Annotated[
         bool,
@@ -99,24 +108,26 @@ def add(
     json: Json = False,
 ) -> None:
     """Read files or folders into an index; what is unchanged is skipped, what changed is replaced."""
+    for path in paths:
+        read(path)  # nothing is stored when one of them is not there
     with _open(index, models, create=True, reference=reference) as opened:
-        report = AddReport()
-        for path, prefix in _prefixes(paths):
-            reading = read(path, prefix=prefix)
-            report += opened.upsert(reading, batch_size=batch_size, show_progress=not json)
-            report += AddReport(failed=tuple(reading.failed))
+        prefixes = _prefixes(opened, paths, prefix)
+        reports = []
+        counts: Counter[str] = Counter()
+        for path, start in zip(paths, prefixes, strict=True):
+            reading = read(path, prefix=start)
+            reports.append(opened.upsert(reading, batch_size=batch_size, show_progress=not json))
+            counts.update(show.stored_by_source(reading, reports[-1]))
+        report = sum(reports, AddReport())
         if json:
-            show.print_json(out, show.report_json(report))
+            shown = show.report_json(report, counts)
+            shown["prefixes"] = dict(zip(map(str, paths), prefixes, strict=True))
+            show.print_json(out, shown)
         else:
-            if report == AddReport():
-                errors.print(
-                    "Nothing was read: no page, text, record or picture that a reader takes "
-                    f"(.md, .html, .txt, .jsonl, pictures) is in {_plain(_joined(paths))}."
-                )
-            out.print(str(report).split(" failed")[0] + (" failed" if report.failed else ""))
-            _print_failures(report)
-    if report.failed:
-        raise typer.Exit(2)
+            _print_prefixes(paths, prefixes)
+            out.print(report.counted)
+            _print_left_out(report, counts)
+    _end(report, counts, paths)
 
 
 @app.command()
@@ -124,9 +135,7 @@ def add(
 def sync(
     path: Annotated[Path, typer.Argument(help="The folder or file that was added.")],
     index: IndexPath = Path("diptych-index"),
-    prefix: Annotated[
-        str, typer.Option(help="What goes before the ids, as when it was added.")
-    ] = "",
+    prefix: Prefix = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Change nothing, and show what would be done.")
     ] = False,
@@ -138,29 +147,33 @@ def sync(
 ) -> None:
     """Add what is new in a folder, replace what changed, remove what vanished."""
     with _open(index, None) as opened:
+        (start,) = _prefixes(opened, [path], prefix)
+        reading = read(path, prefix=start)
         report = opened.sync(
-            read(path, prefix=prefix),
+            reading,
             dry_run=dry_run,
             allow_empty=allow_empty,
             batch_size=batch_size,
             show_progress=not json,
         )
+    counts = show.stored_by_source(reading, report.stored)
     if json:
         shown = {
-            **show.report_json(report.stored),
+            **show.report_json(report.stored, counts),
             "removed": list(report.removed),
             "dry_run": dry_run,
+            "prefixes": {str(path): start},
         }
         show.print_json(out, shown)
     else:
-        out.print(str(report).split(" failed")[0] + (" failed" if report.stored.failed else ""))
+        _print_prefixes([path], [start])
+        out.print(report.counted)
         for identity in report.removed[:20]:
             out.print(f"  {'would be ' if dry_run else ''}removed: {_plain(identity)}")
         if len(report.removed) > 20:
             out.print(f"  … and {len(report.removed) - 20:,} more")
-        _print_failures(report.stored)
-    if report.stored.failed:
-        raise typer.Exit(2)
+        _print_left_out(report.stored, counts)
+    _end(report.stored + AddReport(removed=len(report.removed)), counts, [path])
 
 
 @app.command()
@@ -380,26 +393,43 @@ def _remembered(path: Path, *, needed: bool = True) -> str:
     return remembered
 
 
-def _prefixes(paths: list[Path]) -> list[tuple[Path, str]]:
-    """Return what goes before the ids of each path, so that files of one name do not replace each other.
+def _prefixes(index: MultimodalIndex, paths: Sequence[Path], prefix: str | None) -> list[str]:
+    """Return what goes before the ids of each path, so that files of one name stay apart.
 
     Raises:
-        InvalidArgument: Two of several paths have the same last part.
+        InvalidArgument: One prefix is given for several paths.
     """
-    if len(paths) == 1:
-        return [(paths[0], "")]
-    names = [path.resolve().name for path in paths]
-    if len(set(names)) < len(names):
+    if prefix is None:
+        return index.prefixes_for(paths)
+    if len(paths) > 1:
         raise InvalidArgument(
-            f"Two of the paths {_joined(paths)} have the same name, so their documents "
-            "could not be told apart. Add their common folder instead."
+            f"--prefix {prefix!r} was given with {len(paths)} paths; expected one path, because files of "
+            "one name could not be told apart. Add the paths one by one."
         )
-    return [
-        (path, f"{name}/" if path.is_dir() else "") for path, name in zip(paths, names, strict=True)
-    ]
+    return [prefix]
 
 
-def _joined(paths: list[Path]) -> str:
+def _print_prefixes(paths: Sequence[Path], prefixes: Sequence[str]) -> None:
+    for path, prefix in zip(paths, prefixes, strict=True):
+        if prefix:
+            errors.print(f"The ids of {_plain(path)} begin with {_plain(prefix)}/", soft_wrap=True)
+
+
+def _end(report: AddReport, counts: Mapping[str, int], paths: Sequence[Path]) -> None:
+    """End a command that read folders with its exit code: 0, 1 for nothing at all, 2 for a part."""
+    if not counts and not report.removed:
+        errors.print(
+            f"[bold red]error[/] Nothing was read from {_plain(_joined(paths))}; expected a page, a text, "
+            "records or a picture that a reader takes (.md, .html, .txt, .jsonl, .png, .jpg, …). "
+            "Give a folder or file that holds some.",
+            soft_wrap=True,
+        )
+        raise typer.Exit(1)
+    if report.failed:
+        raise typer.Exit(2)
+
+
+def _joined(paths: Sequence[Path]) -> str:
     return ", ".join(map(str, paths))
 
 
@@ -425,14 +455,39 @@ def _filter(text: str | None) -> Any:
         ) from error
 
 
-def _print_failures(report: AddReport) -> None:
+def _print_left_out(report: AddReport, counts: Mapping[str, int]) -> None:
+    """Show what failed, file by file, and what was not read, kind by kind."""
+    _print_failures(report, counts)
+    if not report.not_read:
+        return
+    table = Table(title="Not read", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    table.add_column("kind", style="bold", overflow="fold")
+    table.add_column("count", justify="right")
+    table.add_column("such as", overflow="fold")
+    for part in report.not_read:
+        more = ", …" if part.count > len(part.examples) else ""
+        table.add_row(_plain(part.kind), f"{part.count:,}", _plain(", ".join(part.examples) + more))
+    out.print(table)
+
+
+def _print_failures(report: AddReport, counts: Mapping[str, int] | None = None) -> None:
+    """Show what failed, file by file; of a file that failed in part, how many documents were stored."""
     if not report.failed:
         return
-    table = Table(title="Not added", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    table = Table(title="Failed", title_justify="left", box=None, padding=(0, 2, 0, 0))
     table.add_column("file", style="bold", overflow="fold")
     table.add_column("reason", overflow="fold")
-    for failure in report.failed:
-        table.add_row(_plain(failure.source), _plain(failure.reason))
+    for source, failures in show.by_source(report.failed).items():
+        stored = max((counts or {}).get(source, 0), 0)
+        if stored:
+            table.add_row(
+                _plain(source),
+                f"{stored:,} {'stored' if report.updated or report.skipped else 'added'}, "
+                f"{len(failures):,} not:",
+            )
+        for failure in failures:
+            name = failure.name if not stored or failure.name != source else ""
+            table.add_row(_plain(f"  {name}" if stored else name), _plain(failure.reason))
     out.print(table)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,18 +16,21 @@ from rich.table import Table
 from rich.text import Text
 
 from diptych.index import IndexInfo
+from diptych.ingest import Reading
 from diptych.maintenance import VerifyReport
-from diptych.report import AddReport
+from diptych.report import AddReport, Failure
 from diptych.storage.connection import quoted, repair_command
 from diptych.types import Document, Evidence, FusedDocument
 
 __all__ = [
+    "by_source",
     "info_json",
     "info_table",
     "megabytes",
     "report_json",
     "result_json",
     "results_view",
+    "stored_by_source",
     "verify_json",
     "verify_view",
 ]
@@ -135,15 +139,43 @@ def _image_json(document: Document) -> dict[str, Any] | None:
     }
 
 
-def report_json(report: AddReport) -> dict[str, Any]:
-    """Return a report as JSON values."""
-    failed = [{"id": f.id, "source": f.source, "reason": f.reason} for f in report.failed]
+def report_json(report: AddReport, counts: Mapping[str, int] | None = None) -> dict[str, Any]:
+    """Return a report as JSON values.
+
+    Args:
+        report: What became of the documents.
+        counts: How many documents of each file are stored, to say it beside what failed of it.
+    """
+    failed = [
+        {"id": failure.id, "source": failure.source, "reason": failure.reason}
+        | ({} if counts is None else {"stored_of_source": max(counts.get(source, 0), 0)})
+        for source, failures in by_source(report.failed).items()
+        for failure in failures
+    ]
     return {
         "added": report.added,
         "updated": report.updated,
         "skipped": report.skipped,
+        "removed": report.removed,
         "failed": failed,
+        "not_read": [asdict(part) for part in report.not_read],
     }
+
+
+def by_source(failures: Iterable[Failure]) -> dict[str, list[Failure]]:
+    """Return failures by the file that they come from."""
+    found: dict[str, list[Failure]] = {}
+    for failure in failures:
+        found.setdefault(failure.source or failure.id, []).append(failure)
+    return found
+
+
+def stored_by_source(reading: Reading, report: AddReport) -> Counter[str]:
+    """Return how many documents of each file are stored after a reading went into an index."""
+    counts = Counter(reading.counts)
+    known = set(reading.failed)
+    counts.subtract(failure.source for failure in report.failed if failure not in known)
+    return counts
 
 
 def info_table(info: IndexInfo, settings: dict[str, str]) -> Table:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import TypeVar
 
@@ -22,6 +22,7 @@ from diptych.errors import (
     VectorError,
 )
 from diptych.index.embed import Models, embed_documents, unreadable
+from diptych.index.other_folders import Moves, Rows, is_same, settle
 from diptych.report import AddReport, Failure
 from diptych.storage import LocalStorage, Row, Space
 from diptych.types import Document
@@ -30,6 +31,7 @@ __all__ = [
     "Change",
     "Given",
     "Plan",
+    "Readings",
     "batches",
     "plan_batch",
     "row_of",
@@ -45,6 +47,19 @@ ATTEMPTS = 5
 
 Given = Mapping[str, Mapping[str, ArrayLike]]
 """For "text" and "image", vectors by document id that were made elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """From where documents are read.
+
+    Attributes:
+        origin_of: The origin of a document by its id; None for those that were made by hand.
+        moves: What was found out about folders so far.
+    """
+
+    origin_of: Callable[[str], object] = lambda _: None
+    moves: Moves = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +113,8 @@ class Plan:
     moved: dict[int, Row]
     """Of which only the folder changed that they are read from, by key."""
     skipped: set[int]
+    refused: list[Failure]
+    """What would replace a document of another folder."""
 
 
 def store_batch(
@@ -107,7 +124,7 @@ def store_batch(
     given: Given,
     *,
     replace: bool,
-    origin: str | None = None,
+    readings: Readings | None = None,
     dry_run: bool = False,
     check: Callable[[Mapping[str, Space]], None] | None = None,
 ) -> AddReport:
@@ -122,7 +139,7 @@ def store_batch(
         documents: The batch.
         given: Vectors that need not be made.
         replace: Whether a document may take the place of one with the same id.
-        origin: What the documents were read from.
+        readings: From where the documents are read.
         dry_run: Only say what would be done.
         check: Compares the models with those that the vectors of the store come from.
 
@@ -131,14 +148,15 @@ def store_batch(
         VectorError: An encoder gave vectors that cannot be stored.
         Conflict: Others changed the same documents again and again.
     """
-    rows, failed = _rows(documents, origin)
+    readings = readings or Readings()
+    rows, failed = _rows(documents, readings)
     twice = len(documents) - len(rows) - len(failed)
 
     def attempt() -> AddReport:
         spaces = spaces_now(storage)
         if check is not None:
             check(spaces)
-        plan = plan_batch(storage, rows, replace=replace)
+        plan = plan_batch(storage, rows, replace=replace, moves=readings.moves)
         written: list[Change] = plan.changes
         unread: list[Failure] = []
         if not dry_run:
@@ -149,7 +167,7 @@ def store_batch(
             added=added,
             updated=len(written) - added + len(plan.relabelled),
             skipped=len(plan.skipped) + twice,
-            failed=(*failed, *unread),
+            failed=(*failed, *plan.refused, *unread),
         )
 
     return settled(storage, attempt)
@@ -186,7 +204,7 @@ def spaces_now(storage: LocalStorage) -> Mapping[str, Space]:
 
 
 def plan_batch(
-    storage: LocalStorage, rows: Mapping[str, tuple[Document, Row]], *, replace: bool
+    storage: LocalStorage, rows: Rows, *, replace: bool, moves: Moves | None = None
 ) -> Plan:
     """Compare documents with what is stored.
 
@@ -194,22 +212,25 @@ def plan_batch(
         storage: Where to look.
         rows: The documents and their rows, by id.
         replace: Whether a document may take the place of one with the same id.
+        moves: Folders that are known to have been moved; more is added.
 
     Raises:
         DocumentError: One changed, and ``replace`` is not allowed.
     """
     keys, stored, incomplete = _stored(storage, list(rows))
-    plan = Plan([], {}, {}, set())
+    before_by_id = {i: stored[key] for i, key in keys.items() if key in stored}
+    rows, refused = settle(rows, before_by_id, set() if moves is None else moves)
+    plan = Plan([], {}, {}, set(), refused)
     for document, row in rows.values():
         key = keys.get(row.id, 0)
         before = stored.get(key)
         if before is None:
             plan.changes.append(Change(document, row, 0))
-        elif _same(before, row) and key not in incomplete:
+        elif is_same(before, row) and key not in incomplete:
             plan.skipped.add(key)
             if row.origin not in (None, before.origin):
                 plan.moved[key] = row
-        elif not replace and not _same(before, row):
+        elif not replace and not is_same(before, row):
             raise DocumentError(
                 f"Document {row.id!r} is stored already with other content. Use upsert to replace it, "
                 "or give the new one another id. Nothing of this batch was stored."
@@ -243,7 +264,7 @@ def _stored(
 
 
 def _rows(
-    documents: Sequence[Document], origin: str | None
+    documents: Sequence[Document], readings: Readings
 ) -> tuple[dict[str, tuple[Document, Row]], list[Failure]]:
     """Return the rows of a batch by id, and the documents whose picture cannot be read.
 
@@ -255,7 +276,8 @@ def _rows(
         try:
             if document.image is not None:
                 _ = document.image.header
-            row = row_of(document, origin)
+            origin = readings.origin_of(document.id)
+            row = row_of(document, None if origin is None else str(origin))
         except MediaError as error:
             failed.append(Failure(document.id, document.source, str(error)))
             continue
@@ -320,16 +342,6 @@ def row_of(document: Document, origin: str | None) -> Row:
         order=document.order,
         content=hashlib.sha256(content.encode()).hexdigest(),
         origin=origin,
-    )
-
-
-def _same(stored: Row, row: Row) -> bool:
-    """Whether nothing differs but how the picture is called and where it lies."""
-    return (stored.content, stored.metadata, stored.group, stored.order) == (
-        row.content,
-        row.metadata,
-        row.group,
-        row.order,
     )
 
 

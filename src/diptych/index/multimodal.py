@@ -19,15 +19,18 @@ from diptych.checks import list_of
 from diptych.encoders.named import MODELS_SETTING, name_of
 from diptych.errors import EncoderMismatch, InvalidArgument
 from diptych.filters import Filter
-from diptych.index.add import Given, batches, store_batch
+from diptych.index.add import Given, Readings, batches, store_batch
 from diptych.index.compatible import check_can_add, check_encoders, spaces_of
 from diptych.index.door import ENCODED, Door
 from diptych.index.embed import Models
 from diptych.index.opening import encoders_of
+from diptych.index.places import left_over, places, vanished
+from diptych.index.prefixes import choose_prefixes
 from diptych.index.probe import with_probes
 from diptych.index.snapshot import Snapshot
 from diptych.index.views import IndexInfo, VectorView
 from diptych.ingest import Reading
+from diptych.ingest.origin import Origin
 from diptych.protocols import Aligner, FusionModel, ImageEncoder, TextEncoder
 from diptych.report import AddReport, SyncReport
 from diptych.storage import IndexKind, LocalStorage, PicturePolicy, Space
@@ -173,7 +176,8 @@ class MultimodalIndex:
         """Store new documents and skip those that are stored already, unchanged.
 
         Each batch is on stable storage before the next one is read, so an interrupted call can be
-        repeated. A document whose picture cannot be read is reported and the others go on.
+        repeated. A document whose picture cannot be read is reported and the others go on. Nothing is
+        replaced or removed, also when a file that ``diptych.read`` reads has become shorter.
 
         Args:
             documents: Any iterable; read lazily.
@@ -183,7 +187,8 @@ class MultimodalIndex:
             image_vectors: Vectors of pictures by document id, likewise.
 
         Returns:
-            How many were added and skipped, and which failed.
+            How many were added and skipped, which failed, and, of what ``diptych.read`` returned, also
+            which files could not be read and which are of a kind that no reader takes.
 
         Raises:
             DocumentError: Two documents of a batch, or one here and one stored, share an id but not
@@ -207,9 +212,17 @@ class MultimodalIndex:
 
         Arguments and errors are those of :meth:`add`. A document of which only metadata, group or
         order changed is not encoded again.
+
+        What ``diptych.read`` returned replaces its files as a whole: when everything is stored, the
+        documents that a file gave before and does not give any more are removed. Files that could not
+        be read, and files that are not there any more, keep theirs; :meth:`sync` removes the latter.
+        A document is reported, and not stored, when its id is that of a document of another folder.
         """
         given = {"text": text_vectors or {}, "image": image_vectors or {}}
-        return self._store(documents, batch_size, show_progress, given, replace=True)
+        report = self._store(documents, batch_size, show_progress, given, replace=True)
+        if isinstance(documents, Reading):
+            report += self._drop_left_over(documents)
+        return report
 
     def sync(
         self,
@@ -239,11 +252,13 @@ class MultimodalIndex:
             LockedError: Another process or object is writing to the folder.
         """
         report = self._store(reading, batch_size, show_progress, {}, replace=True, dry_run=dry_run)
-        report += AddReport(failed=tuple(reading.failed))
-        removed = self._vanished(reading, report)
-        if removed and not reading.ids and not report.failed and not allow_empty:
+        with self._storage.reading() as state:
+            gone = vanished(state.database, reading, report) if state.database else {}
+        removed = sorted(gone)
+        is_empty = not reading.ids and not reading.whole
+        if removed and is_empty and not report.failed and not allow_empty:
             raise InvalidArgument(
-                f"Nothing was read from {reading.origin.splitlines()[0]!r}, and {len(removed):,} documents "
+                f"Nothing was read from {reading.origin.path!r}, and {len(removed):,} documents "
                 "from there are stored. Is the folder there, and mounted? To remove them all, pass "
                 "allow_empty=True (--allow-empty)."
             )
@@ -386,6 +401,27 @@ class MultimodalIndex:
         with self._storage.reading() as state:
             return state.database.settings() if state.database else dict(self._settings)
 
+    def folders(self) -> list[Origin]:
+        """Return the folders that documents were read from, each with the prefix of its ids."""
+        with self._storage.reading() as state:
+            return places(state.database) if state.database else []
+
+    def prefixes_for(self, paths: Sequence[str | os.PathLike[str]]) -> list[str]:
+        """Return with which prefix to read each of several folders or files into this index.
+
+        It is the one with which the folder was read before, or "" for the first folder of an index.
+        Any other one gets its name, with as many of its parents as make it unique. A folder within
+        one that was read before has its path in there; one that was moved keeps its prefix.
+
+        Raises:
+            InvalidArgument: There is nothing at a path, or it was read before with several prefixes.
+
+        Example:
+            ``index.upsert(read(folder, prefix=index.prefixes_for([folder])[0]))``
+        """
+        with self._storage.reading() as state:
+            return choose_prefixes(state.database, Snapshot(state, self._models), paths)
+
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
         """See one state of the index throughout; changes by other threads wait."""
@@ -450,7 +486,8 @@ class MultimodalIndex:
         dry_run: bool = False,
     ) -> AddReport:
         report = AddReport()
-        origin = documents.origin if isinstance(documents, Reading) else None
+        reading = documents if isinstance(documents, Reading) else None
+        readings = Readings(reading.origin_of) if reading is not None else None
         for batch in batches(documents, batch_size, show_progress=show_progress):
             check_can_add(self._storage.spaces, self._models, batch)
             if self._storage.is_new and not dry_run:
@@ -460,21 +497,18 @@ class MultimodalIndex:
                 self._storage.create(spaces, self._settings)
             report += store_batch(
                 self._storage, self._models, batch, given,
-                replace=replace, origin=origin, dry_run=dry_run,
+                replace=replace, readings=readings, dry_run=dry_run,
                 check=partial(self._compare, with_probes=not dry_run, are_given=any(given.values())),
             )  # fmt: skip
+        if reading is not None:
+            report += AddReport(failed=tuple(reading.failed), not_read=reading.not_read)
         return report
 
-    def _vanished(self, reading: Reading, report: AddReport) -> list[str]:
-        """Return the ids of what was read from the same place before, and is not there any more."""
+    def _drop_left_over(self, reading: Reading) -> AddReport:
+        """Remove what the files of a reading gave before and do not give any more, in one commit."""
         with self._storage.reading() as state:
-            if state.database is None:
-                return []
-            stored = state.database.ids_from(reading.origin)
-            gone = {i: key for i, key in stored.items() if i not in reading.ids}
-            documents = Snapshot(state, self._models).documents(sorted(gone.values()))
-        unread = {name for failure in report.failed for name in (failure.id, failure.source)}
-        return [d.id for d in documents if not {d.id, d.source} & unread]
+            gone = left_over(state.database, reading) if state.database else {}
+        return AddReport(removed=self.delete(list(gone)) if gone else 0)
 
     def _delete(self, ids: Iterable[str] | None, where: Filter | None) -> int:
         wanted = None if ids is None else list_of("ids", ids, str, "ids")

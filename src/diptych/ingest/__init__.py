@@ -12,7 +12,9 @@ the path of its file, relative to the folder that is read, and its place in the 
 
 Ids do not depend on where the folder lies, on the machine, or on other files. When a page changes,
 only its own ids can change: a paragraph that is put in moves the numbers of the chunks after it.
-So after a page has become shorter, delete what has its ``source`` before reading it again.
+``MultimodalIndex.upsert`` and ``sync`` replace a page as a whole, also when it has become shorter.
+
+Two folders with files of one name need different prefixes; ``MultimodalIndex.prefixes_for`` chooses them.
 
 The documents of a section of a page are one ``group``; ``order`` is their place in the page. So a
 text that is found brings the picture nearest to it, and a picture its text.

@@ -49,7 +49,15 @@ Block = Heading | Passage | Figure
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page in reading order. ``title`` is "" when the page says none."""
+    """A page in reading order.
+
+    Attributes:
+        title: "" when the page says none.
+        blocks: What it shows.
+        elsewhere: Links of pictures on the web that are in none of the blocks: within navigation and
+            buttons, and other sizes of a picture that has no link of its own.
+    """
 
     title: str
     blocks: Sequence[Block]
+    elsewhere: Sequence[str] = ()

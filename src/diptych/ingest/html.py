@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, field, replace
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from diptych.ingest.blocks import Block, Figure, Heading, Page, Passage
 from diptych.ingest.bounds import bounded
+from diptych.ingest.paths import is_remote
 
 __all__ = ["LINE", "parse_html"]
 
@@ -33,6 +34,12 @@ _LAYOUT = "table, h1, h2, h3, h4, h5, h6, figure, ul, ol, dl, pre, p + p"
 _BREAK = "\0"
 """A forced line break in running text; a page cannot hold this character."""
 
+_LATE = (
+    "data-src", "src", "href", "xlink:href", "poster", "srcset", "data-srcset", "data-lazy-src",
+    "data-original",
+)  # fmt: skip
+"""The attributes that hold the link of a picture, the best first."""
+
 _SPACE = re.compile(r"[ \t\n\r\f]+")
 
 
@@ -54,7 +61,51 @@ def parse_html(html: str) -> Page:
             elif node.is_element_node:
                 reader.enter(str(node.tag), node)
         reader.flush()
-    return Page(_SPACE.sub(" ", title.text()).strip() if title is not None else "", reader.blocks)
+    return Page(
+        _SPACE.sub(" ", title.text()).strip() if title is not None else "",
+        reader.blocks,
+        _elsewhere(parser, reader.seen),
+    )
+
+
+def _elsewhere(parser: LexborHTMLParser, seen: Set[int]) -> tuple[str, ...]:
+    """Return the links of pictures on the web that are in no figure: nothing is lost in silence.
+
+    The sources of a ``<picture>`` whose ``<img>`` is a figure are other sizes of it.
+
+    Args:
+        parser: The page.
+        seen: The elements that became figures.
+    """
+    found: list[str] = []
+    for node in parser.css("img, picture > source, svg image, input, video"):
+        if node.mem_id in seen or (node.tag == "source" and _has_figure(node, seen)):
+            continue
+        links = _links(node)
+        found += [link for link in links if is_remote(link)][:1]
+    return tuple(found)
+
+
+def _has_figure(source: LexborNode, seen: Set[int]) -> bool:
+    picture = source.parent
+    return picture is not None and any(node.mem_id in seen for node in picture.css("img"))
+
+
+def _links(node: LexborNode) -> list[str]:
+    """Return the links of the picture that an element shows, the best first.
+
+    Pages that load pictures late put a placeholder into ``src``.
+    """
+    given = {name: value.strip() for name, value in node.attributes.items() if value}
+    late = [name for name in given if name.startswith("data-") and name not in _LATE]
+    links = []
+    for name in (*_LATE, *late):
+        value = given.get(name, "")
+        if name.endswith("srcset"):
+            value = value.partition(" ")[0].rstrip(",")
+        if value and (name in _LATE or is_remote(value)):
+            links.append(value)
+    return links
 
 
 def _walk(root: LexborNode) -> Iterator[tuple[LexborNode, bool]]:
@@ -98,6 +149,8 @@ class _Reader:
 
     def __init__(self) -> None:
         self.blocks: list[Block] = []
+        self.seen: set[int] = set()
+        """The elements that are in a figure."""
         self._pieces: list[_Piece] = []
         self._line = 0
         self._italic = 0
@@ -223,11 +276,12 @@ class _Reader:
 
     def _picture(self, node: LexborNode) -> None:
         read = node.attributes.get
-        # Pages that load pictures late put a placeholder into src.
-        link = read("data-src") or read("src") or (read("srcset") or "").strip().partition(" ")[0]
+        link = next(iter(_links(node)), "")
         alt = _SPACE.sub(" ", read("alt") or "").strip()
         caption = _SPACE.sub(" ", read("title") or "").strip()
-        figure = Figure(link.strip(), alt, caption, self._line) if link.strip() else None
+        figure = Figure(link, alt, caption, self._line) if link else None
+        if figure is not None:
+            self.seen.add(node.mem_id)
         self._pieces.append(_Piece(alt, self._italic > 0, figure))
 
     def _next_marker(self) -> str:

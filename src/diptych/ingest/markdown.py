@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 from typing import Any
@@ -52,7 +53,7 @@ def parse_markdown(text: str) -> Page:
         if found := _TITLE.search(front[1]):
             title = found[1].strip().strip("\"'")
         text = "\n" * front[0].count("\n") + text[front.end() :]
-    return Page(title, parse_html(_block_parser().render(text)).blocks)
+    return replace(parse_html(_block_parser().render(text)), title=title)
 
 
 @cache

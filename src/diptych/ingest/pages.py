@@ -14,19 +14,19 @@ from diptych.ingest.chunk import split
 from diptych.ingest.html import parse_html
 from diptych.ingest.markdown import parse_markdown
 from diptych.ingest.paths import is_remote
-from diptych.ingest.source import Source, label
+from diptych.ingest.source import Omitted, Source, label, on_the_web, shortened_link
 from diptych.report import Failure
 from diptych.types import Document
 
 __all__ = ["read_html", "read_markdown"]
 
 
-def read_markdown(source: Source) -> Iterator[Document | Failure]:
+def read_markdown(source: Source) -> Iterator[Document | Failure | Omitted]:
     """Yield the chunks and figures of a Markdown page, and what failed, in reading order."""
     return _PageReader(source, parse_markdown(source.text())).read()
 
 
-def read_html(source: Source) -> Iterator[Document | Failure]:
+def read_html(source: Source) -> Iterator[Document | Failure | Omitted]:
     """Yield the chunks and figures of an HTML page, and what failed, in reading order."""
     return _PageReader(source, parse_html(source.text(declared=True))).read()
 
@@ -45,8 +45,9 @@ class _PageReader:
         self._heading: Heading | None = None  # not yet part of a chunk
         self._passages: list[Passage] = []
         self._chunks = self._figures = self._order = 0
+        self._elsewhere = page.elsewhere
 
-    def read(self) -> Iterator[Document | Failure]:
+    def read(self) -> Iterator[Document | Failure | Omitted]:
         """Yield the documents of the page."""
         for block in self._blocks:
             match block:
@@ -59,6 +60,8 @@ class _PageReader:
                     yield from self._end_text(block)
                     self._enter(block)
         yield from self._end_text()
+        for link in self._elsewhere:
+            yield on_the_web(link, self._source.name, self._source.name)
 
     def _enter(self, heading: Heading) -> None:
         """Begin a section."""
@@ -114,7 +117,7 @@ class _PageReader:
             order=self._order,
         )
 
-    def _figure(self, figure: Figure) -> Iterator[Document | Failure]:
+    def _figure(self, figure: Figure) -> Iterator[Document | Failure | Omitted]:
         """Yield a figure; when its picture cannot be had, why not, and its words."""
         self._figures += 1
         self._order += 1
@@ -128,7 +131,8 @@ class _PageReader:
         }
         image = None
         if is_remote(figure.link):
-            metadata["image_url"] = label(figure.link)
+            metadata["image_url"] = shortened_link(figure.link)
+            yield on_the_web(figure.link, document_id, name)
         else:
             try:
                 image = self._source.linked_picture(figure.link, document_id)

@@ -52,11 +52,13 @@ class Folder:
     Attributes:
         path: The folder with every link in its own path resolved.
         shown: The pictures that were asked for so far, readable or not.
+        usable: Those of them that could be read.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(os.path.realpath(path))
         self.shown: set[str] = set()
+        self.usable: set[str] = set()
         self._pictures = lru_cache(maxsize=KEPT)(self._picture)
 
     def locate(self, page: str, path: str) -> str:
@@ -138,7 +140,9 @@ class Folder:
             InvalidArgument: The file cannot be read.
         """
         self.shown.add(path)
-        return self._pictures(path)
+        image = self._pictures(path)
+        self.usable.add(path)
+        return image
 
     def _picture(self, path: str) -> Image:
         data = self.read(path, media.MAX_BYTES)

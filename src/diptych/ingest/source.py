@@ -12,14 +12,34 @@ from diptych.errors import InvalidArgument
 from diptych.image import Image
 from diptych.ingest.paths import Folder, link_path
 from diptych.ingest.texts import MAX_TEXT_BYTES, check_is_text, decode, is_wide
+from diptych.report import Failure
 
-__all__ = ["MAX_DATA_URI", "Source", "label", "portable"]
+__all__ = ["MAX_DATA_URI", "Omitted", "Source", "label", "on_the_web", "portable", "shortened_link"]
 
 MAX_DATA_URI = 10_000_000
 """The largest picture within a page, in bytes."""
 
 MAX_LABEL = 300
 """The most characters of a heading, a caption or a link in metadata."""
+
+
+MAX_LINK = 4000
+"""The most characters of the link of a picture on the web."""
+
+
+@dataclass(frozen=True, slots=True)
+class Omitted:
+    """Something that is not read on purpose, and is said.
+
+    Attributes:
+        kind: What it is counted as.
+        example: What names it for a person.
+        entry: The same as it stands among what was skipped.
+    """
+
+    kind: str
+    example: str
+    entry: Failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +51,14 @@ class Source:
         path: The path of the file in it, as the file system spells it.
         name: The same for ids and people, equal on every machine.
         max_chars: The most characters of a chunk.
+        start: What goes before every id, and so is at the beginning of ``name``.
     """
 
     folder: Folder
     path: str
     name: str
     max_chars: int
+    start: str = ""
 
     def text(self, *, declared: bool = False) -> str:
         """Return the content as text.
@@ -126,3 +148,15 @@ def portable(path: str) -> str:
 def label(text: str) -> str:
     """Return a text for metadata, shortened when it is too long."""
     return text if len(text) <= MAX_LABEL else f"{text[: MAX_LABEL - 1]}…"
+
+
+def shortened_link(link: str) -> str:
+    """Return the link of a picture on the web, whole unless no server would take it."""
+    return link if len(link) <= MAX_LINK else f"{link[: MAX_LINK - 1]}…"
+
+
+def on_the_web(link: str, document_id: str, name: str) -> Omitted:
+    """Return the note on a picture that a page or record has on a server."""
+    link = shortened_link(link)
+    reason = f"Its picture {link} is on a server; pictures are never fetched."
+    return Omitted("picture on the web", link, Failure(document_id, name, reason))

@@ -134,9 +134,30 @@ class Database(Connection):
         """Return what filters know of a document."""
         return self.all("SELECT name, kind, value FROM field WHERE document = ?", [key])
 
-    def ids_from(self, origin: str) -> dict[str, int]:
-        """Return ids and keys of the documents that were read from a folder or file."""
-        return dict(self.all("SELECT id, key FROM documents WHERE origin = ?", [origin]))
+    def has_id_between(self, first: str, end: str) -> bool:
+        """Whether an id is stored that is not before one text, and before another."""
+        return bool(
+            self.all("SELECT 1 FROM documents WHERE id >= ? AND id < ? LIMIT 1", [first, end])
+        )
+
+    def first_origin(self, after: str) -> str | None:
+        """Return the first origin that sorts after a text, or None."""
+        (origin,) = self.one("SELECT min(origin) FROM documents WHERE origin > ?", [after])
+        return None if origin is None else str(origin)
+
+    def from_origins(self, first: str, end: str) -> list[tuple[str, int, str]]:
+        """Return id, key and origin of the documents with an origin from one text on, before another."""
+        return self.all(
+            "SELECT id, key, origin FROM documents WHERE origin >= ? AND origin < ?", [first, end]
+        )
+
+    def from_source(self, origin: str) -> list[tuple[str, int, str]]:
+        """Return id, key and the source in the metadata of the documents with exactly this origin."""
+        return self.all(
+            "SELECT id, key, coalesce(json_extract(metadata, '$.source'), '') FROM documents"
+            " WHERE origin = ?",
+            [origin.encode("utf-8", "replace").decode()],
+        )
 
     def keys_with(self, column: Literal["text", "image"]) -> Keys:
         """Return the keys of the documents that have a text, or a picture, ascending."""
