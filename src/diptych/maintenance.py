@@ -21,10 +21,11 @@ from pathlib import Path
 from diptych.align.fusion_model import ConcatFusion
 from diptych.encoders.named import MODELS_SETTING, name_of
 from diptych.index import MultimodalIndex
-from diptych.index.archive import export_folder, import_file
+from diptych.index.archive import export_folder
 from diptych.index.compatible import check_encoders, spaces_of
 from diptych.index.copy import copy_into_folder
 from diptych.index.embed import Models
+from diptych.index.importing import import_file
 from diptych.index.probe import with_probes
 from diptych.index.reembed import ReembedReport, reembed_folder
 from diptych.protocols import FusionModel, ImageEncoder, TextEncoder

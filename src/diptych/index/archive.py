@@ -1,61 +1,72 @@
-"""An index as one file, and back: a zip archive that any program can read.
+"""An index as one file: a zip archive that any program can read.
 
 ::
 
     manifest.json               format, version, models, settings, how many documents
-    documents-00000.jsonl       up to 1,024 documents, a line each
+    documents-00000.jsonl       up to 1,024 documents, a line of JSON each
     vectors-00000.safetensors   their vectors: for each list the line numbers and the rows
     pictures/SHA256.EXT         every picture once
 
-Nothing in it is run or trusted: names, sizes, hashes, shapes and values are checked on import.
+Nothing is written that :mod:`diptych.index.importing` refuses, which trusts nothing in it.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import os
 import re
 import shutil
 import zipfile
-from collections.abc import Mapping
-from functools import partial
+import zlib
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors.numpy import save
 
 from diptych.align.fusion_model import ConcatFusion
-from diptych.errors import EncoderMismatch, FormatError, MediaError, StorageError
-from diptych.image import Image
-from diptych.index.add import plan_batch, row_of, settled, spaces_now
+from diptych.errors import FormatError, MediaError, StorageError
 from diptych.index.embed import Models
+from diptych.index.json_lines import LINE_BYTES
 from diptych.index.snapshot import Snapshot
-from diptych.media import MAX_BYTES
+from diptych.index.zipped import MAX_ENTRIES, RATIO
 from diptych.report import AddReport, Failure
 from diptych.storage import LocalStorage, Space, State
 from diptych.storage.backup import copy_state
 from diptych.types import Document
-from diptych.vectors import as_vectors
 
-__all__ = ["export_folder", "import_file"]
+__all__ = [
+    "CHUNK",
+    "FORMAT",
+    "MANIFEST_BYTES",
+    "NAMES",
+    "PART_BYTES",
+    "VERSION",
+    "export_folder",
+    "lists_with_vectors",
+]
 
 FORMAT, VERSION = "diptych-export", 1
 CHUNK = 1024
-MANIFEST_BYTES = 1 << 20
-CHUNK_BYTES = 1 << 30
-"""The most bytes that the documents or the vectors of one chunk may unpack to."""
+"""How many documents a part has at most."""
+
+MANIFEST_BYTES, PART_BYTES = 1 << 25, 1 << 30
+"""The most bytes that the manifest, and the documents or the vectors of a part, unpack to."""
+
+_LINES_BYTES, _VECTOR_BYTES, _SLICE = 1 << 25, 1 << 27, 64
+"""A part ends after so many bytes of lines or of vectors; so many documents are read at a time."""
 
 _MODELS = Models(None, None, ConcatFusion(0, 0), None)
 """None: no vector is made here."""
 
-_NAMES = re.compile(
-    r"manifest\.json|documents-\d{5,}\.jsonl|vectors-\d{5,}\.safetensors|pictures/[0-9a-f]{64}\.[a-z]{3,4}"
+NAMES = re.compile(
+    rb"manifest\.json|documents-[0-9]{5,9}\.jsonl|vectors-[0-9]{5,9}\.safetensors|"
+    rb"pictures/[0-9a-f]{64}\.[a-z]{3,4}"
 )
+"""What the entries of an export are called."""
 
 
 def export_folder(folder: Path, file: Path) -> AddReport:
@@ -100,93 +111,137 @@ def export_folder(folder: Path, file: Path) -> AddReport:
     return report
 
 
-def import_file(file: Path, folder: Path, *, lock_timeout: float) -> AddReport:
-    """Store what an export holds in an index: a new one, or one of the same models.
-
-    Documents are replaced by those of the same id. An interrupted call can be repeated.
-
-    Raises:
-        FormatError: The file is no export, of a newer version, or damaged.
-        EncoderMismatch: The index holds vectors of other models.
-        LockedError: Another process or object is writing to the folder.
-    """
-    storage = LocalStorage(folder, lock_timeout=lock_timeout)
-    try:
-        with _opened(file) as archive:
-            manifest = _manifest(archive, file)
-            spaces = _spaces(manifest, file)
-            if storage.is_new:
-                settings = {str(k): str(v) for k, v in dict(manifest.get("settings", {})).items()}
-                storage.create(spaces, settings)
-            _same_models(storage, spaces, archive)
-            report, number = AddReport(), 0
-            while f"documents-{number:05}.jsonl" in archive.namelist():
-                try:
-                    part = partial(_read_chunk, storage, archive, number, spaces)
-                    report += settled(storage, part)
-                except EncoderMismatch:
-                    raise
-                except (
-                    ValueError,
-                    TypeError,
-                    KeyError,
-                    SafetensorError,
-                    zipfile.BadZipFile,
-                ) as error:
-                    raise _damaged(file, f"part {number}: {error}") from error
-                number += 1
-        return report
-    finally:
-        storage.close()
-
-
-# -- writing --------------------------------------------------------------------------------
-
-
 def _write(state: State, archive: zipfile.ZipFile) -> AddReport:
+    """Write the parts, then the manifest, which says how many documents there are."""
     database = state.database
     keys = np.empty(0, np.int64) if database is None else database.keys()
-    settings = {} if database is None else database.settings()
+    failed: list[Failure] = []
+    pictures: set[str] = set()
+    part = _Part(state)
+    number = written = 0
+    step = min(_SLICE, CHUNK)
+    for start in range(0, len(keys), step):
+        slice_keys = keys[start : start + step].tolist()
+        documents = Snapshot(state, _MODELS).documents(slice_keys)
+        there = {
+            name: index.has(keys[start : start + step]) for name, index in state.indexes.items()
+        }
+        for at, (key, document) in enumerate(zip(slice_keys, documents, strict=True)):
+            picture = _put_picture(document, archive, pictures, failed)
+            if picture is None and not document.has_text:
+                continue
+            lists = lists_with_vectors(document.has_text, picture is not None, state.spaces)
+            line = _document_json(document, picture, [n for n in lists if not there[n][at]])
+            if len(line) > LINE_BYTES:
+                failed.append(Failure(document.id, document.source, _too_long(len(line))))
+                continue
+            if not part.takes(line):
+                number, written = number + 1, written + part.write(archive, number)
+            part.add(key, line, lost_picture=document.has_image and picture is None)
+    written += part.write(archive, number) if part.lines else 0
     manifest = {
         "format": FORMAT,
         "version": VERSION,
-        "documents": len(keys),
+        "documents": written,
         "lists": {name: _space_json(space) for name, space in state.spaces.items()},
-        "settings": settings,
+        "settings": {} if database is None else database.settings(),
     }
-    archive.writestr("manifest.json", json.dumps(manifest, indent=1))
-    failed: list[Failure] = []
-    pictures: set[str] = set()
-    for number, start in enumerate(range(0, len(keys), CHUNK)):
-        part = keys[start : start + CHUNK]
-        documents = Snapshot(state, _MODELS).documents(part.tolist())
-        lines = [_document_json(d, archive, pictures, failed) for d in documents]
-        archive.writestr(
-            f"documents-{number:05}.jsonl", "".join(lines), compress_type=zipfile.ZIP_DEFLATED
-        )
+    _put(archive, "manifest.json", json.dumps(manifest, indent=1).encode(), MANIFEST_BYTES)
+    return AddReport(added=len(keys) - len({f.id for f in failed}), failed=tuple(failed))
+
+
+class _Part:
+    """The documents of a part that is being made, as lines, and their keys."""
+
+    def __init__(self, state: State) -> None:
+        self.lines: list[bytes] = []
+        self._state = state
+        self._keys: list[int] = []
+        self._without_picture: set[int] = set()
+        row = sum(8 + 4 * space.dim for space in state.spaces.values())
+        self._most = max(1, min(CHUNK, _VECTOR_BYTES // max(row, 1)))
+        self._size = 0
+
+    def takes(self, line: bytes) -> bool:
+        """Whether another document still belongs to this part."""
+        is_full = len(self.lines) >= self._most or self._size + len(line) > _LINES_BYTES
+        return not self.lines or not is_full
+
+    def add(self, key: int, line: bytes, *, lost_picture: bool) -> None:
+        """Add a document; the vector of a picture that could not be read is left out."""
+        self.lines.append(line)
+        self._keys.append(key)
+        self._size += len(line)
+        if lost_picture:
+            self._without_picture.add(key)
+
+    def write(self, archive: zipfile.ZipFile, number: int) -> int:
+        """Write the part, begin the next one, and return how many documents were in it."""
+        keys, count = np.asarray(self._keys, np.int64), len(self.lines)
+        _put(archive, f"documents-{number:05}.jsonl", b"".join(self.lines), PART_BYTES)
         tensors: dict[str, NDArray[Any]] = {}
-        for name, index in state.indexes.items():
-            rows = np.flatnonzero(index.has(part))
+        for name, index in self._state.indexes.items():
+            has = index.has(keys)
+            if name == "image" and self._without_picture:
+                has &= ~np.isin(keys, sorted(self._without_picture))
+            rows = np.flatnonzero(has)
             tensors[f"{name}.rows"] = rows.astype(np.int64)
-            tensors[f"{name}.vectors"] = index.vectors(part[rows])
+            tensors[f"{name}.vectors"] = index.vectors(keys[rows])
         archive.writestr(f"vectors-{number:05}.safetensors", save(tensors))
-    return AddReport(added=len(keys) - len(failed), failed=tuple(failed))
+        self.__init__(self._state)  # type: ignore[misc]  # the same as a new one
+        return count
 
 
-def _document_json(
+def _put(archive: zipfile.ZipFile, name: str, content: bytes, limit: int) -> None:
+    """Write an entry, packed unless it would unpack to so much more that an import refuses it."""
+    if len(content) > limit:
+        raise FormatError(
+            f"The entry {name} of an export would have {len(content):,} bytes; at most {limit:,} can be "
+            "imported again. Make the settings or the probes of the index smaller."
+        )
+    packs = len(zlib.compress(content, 6)) * RATIO >= len(content)
+    kind = zipfile.ZIP_DEFLATED if packs else zipfile.ZIP_STORED
+    archive.writestr(name, content, compress_type=kind)
+
+
+def _put_picture(
     document: Document, archive: zipfile.ZipFile, pictures: set[str], failed: list[Failure]
-) -> str:
-    picture = None
-    if document.image is not None:
-        try:
-            data = document.image.read()
-            picture = f"{document.image.sha256}.{document.image.mime.rpartition('/')[2]}"
-            if picture not in pictures:
-                archive.writestr(f"pictures/{picture}", data)
-                pictures.add(picture)
-        except MediaError as error:
-            failed.append(Failure(document.id, document.source, str(error)))
-    values = {
+) -> str | None:
+    """Write the picture of a document, if it is new, and return what it is called."""
+    if document.image is None:
+        return None
+    try:
+        data = document.image.read()
+        if len(pictures) >= MAX_ENTRIES // 2:
+            raise MediaError(
+                f"An export has room for {MAX_ENTRIES // 2:,} pictures. Use a backup instead."
+            )
+        picture = f"{document.image.sha256}.{document.image.mime.rpartition('/')[2]}"
+    except MediaError as error:
+        failed.append(Failure(document.id, document.source, str(error)))
+        return None
+    if picture not in pictures:
+        archive.writestr(f"pictures/{picture}", data)
+        pictures.add(picture)
+    return picture
+
+
+def lists_with_vectors(has_text: bool, has_picture: bool, spaces: Container[str]) -> list[str]:
+    """Return the lists in which a document must have a vector."""
+    own = [("text", has_text), ("image", has_picture)]
+    lists = [name for name, has in own if has and name in spaces]
+    return [*lists, "cross_modal"] if lists and "cross_modal" in spaces else lists
+
+
+def _document_json(document: Document, picture: str | None, lacks: list[str]) -> bytes:
+    """Return a document as a line.
+
+    Args:
+        document: What to write.
+        picture: What its picture is called in the archive.
+        lacks: The lists in which it has no vector although it should, because of a damage.
+    """
+    values: dict[str, Any] = {
         "id": document.id,
         "text": document.text,
         "picture": picture,
@@ -195,179 +250,18 @@ def _document_json(
         "group": document.group,
         "order": document.order,
     }
-    return json.dumps(values, ensure_ascii=False) + "\n"
+    if lacks:
+        values["lacks"] = lacks
+    return (json.dumps(values, ensure_ascii=False) + "\n").encode()
+
+
+def _too_long(size: int) -> str:
+    return (
+        f"it takes {size:,} bytes as a line, and at most {LINE_BYTES:,} can be imported again; split "
+        "its text"
+    )
 
 
 def _space_json(space: Space) -> dict[str, Any]:
     probe = None if space.probe is None else base64.b64encode(space.probe).decode()
     return {"dim": space.dim, "space": space.name, "fingerprint": space.fingerprint, "probe": probe}
-
-
-# -- reading --------------------------------------------------------------------------------
-
-
-def _opened(file: Path) -> zipfile.ZipFile:
-    try:
-        archive = zipfile.ZipFile(file)
-    except FileNotFoundError as error:
-        raise FormatError(f"There is no file {str(file)!r}. Give an export of an index.") from error
-    except (zipfile.BadZipFile, OSError) as error:
-        raise _damaged(file, str(error)) from error
-    names = archive.namelist()
-    strange = [name for name in names if not _NAMES.fullmatch(name)]
-    if strange or len(set(names)) < len(names):
-        archive.close()
-        raise _damaged(file, f"it holds {strange[0][:60]!r}" if strange else "a name occurs twice")
-    return archive
-
-
-def _manifest(archive: zipfile.ZipFile, file: Path) -> dict[str, Any]:
-    try:
-        manifest = json.loads(_member(archive, "manifest.json", MANIFEST_BYTES))
-        is_ours = manifest["format"] == FORMAT
-        version = int(manifest["version"])
-    except (KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
-        raise _damaged(file, f"its manifest cannot be read ({error})") from error
-    if not is_ours:
-        raise _damaged(file, "its manifest is that of something else")
-    if version > VERSION:
-        raise FormatError(
-            f"The export {str(file)!r} has version {version}, this diptych reads up to {VERSION}. "
-            "Install a newer diptych to import it."
-        )
-    found: dict[str, Any] = manifest
-    return found
-
-
-def _spaces(manifest: Mapping[str, Any], file: Path) -> dict[str, Space]:
-    try:
-        spaces = {}
-        for name, space in manifest["lists"].items():
-            probe = space.get("probe")
-            spaces[name] = Space(
-                int(space["dim"]),
-                str(space["space"]),
-                str(space["fingerprint"]),
-                None if probe is None else base64.b64decode(probe, validate=True),
-            )
-            wrong = spaces[name].probe is not None and len(spaces[name].probe or b"") != 4 * int(
-                space["dim"]
-            )
-            if (
-                name not in ("text", "image", "cross_modal")
-                or wrong
-                or not 0 < spaces[name].dim < 1 << 20
-            ):
-                raise ValueError(f"the list {name!r} cannot be")
-    except (KeyError, ValueError, TypeError, AttributeError, binascii.Error) as error:
-        raise _damaged(file, f"its models cannot be read ({error})") from error
-    return spaces
-
-
-def _read_chunk(
-    storage: LocalStorage, archive: zipfile.ZipFile, number: int, spaces: Mapping[str, Space]
-) -> AddReport:
-    """Store the documents of one part in one commit."""
-    now = _same_models(storage, spaces, archive)
-    lines = _member(archive, f"documents-{number:05}.jsonl", CHUNK_BYTES).split(b"\n")
-    documents = [_document(json.loads(line), archive) for line in lines if line]
-    tensors = load(_member(archive, f"vectors-{number:05}.safetensors", CHUNK_BYTES))
-    rows = {d.id: (d, row_of(d, None)) for d in documents}
-    if len(rows) < len(documents) or len(documents) > CHUNK:
-        raise ValueError("two documents share an id, or there are too many")
-    plan = plan_batch(storage, rows, replace=True)
-    at = {document.id: line for line, document in enumerate(documents)}
-    position = np.full(len(documents), -1, np.int64)
-    position[[at[change.document.id] for change in plan.changes]] = np.arange(len(plan.changes))
-    vectors = {
-        name: _vectors(tensors, name, space.dim, documents, position)
-        for name, space in spaces.items()
-    }
-    storage.write(
-        [change.row for change in plan.changes],
-        [change.document.image for change in plan.changes],
-        vectors,
-        replaced=[change.replaced for change in plan.changes if change.replaced],
-        updated=plan.relabelled,
-        spaces=now,
-    )
-    added = sum(1 for change in plan.changes if not change.replaced)
-    updated = len(plan.changes) - added + len(plan.relabelled)
-    return AddReport(added=added, updated=updated, skipped=len(plan.skipped))
-
-
-def _same_models(
-    storage: LocalStorage, spaces: Mapping[str, Space], archive: zipfile.ZipFile
-) -> Mapping[str, Space]:
-    """Return the models of the index, which must be those of the export."""
-    now = spaces_now(storage)
-    if now != spaces:
-        raise EncoderMismatch(
-            f"The export {str(archive.filename)!r} has vectors of {_named(spaces)}, and the index "
-            f"{str(storage.path)!r} of {_named(now)}. Import it into a new folder, then reembed."
-        )
-    return now
-
-
-def _vectors(
-    tensors: Mapping[str, NDArray[Any]],
-    name: str,
-    dim: int,
-    documents: list[Document],
-    position: NDArray[np.int64],
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Return the vectors of one list for the documents that are stored, by their position."""
-    lines = tensors[f"{name}.rows"]
-    if lines.dtype != np.int64 or lines.ndim != 1 or np.any(np.diff(lines) <= 0):
-        raise ValueError(f"the lines of {name} are not ascending numbers")
-    if len(lines) and not 0 <= lines[0] <= lines[-1] < len(documents):
-        raise ValueError(f"the lines of {name} are not those of documents")
-    if name != "cross_modal" and not all(
-        getattr(documents[i], f"has_{name}") for i in lines.tolist()
-    ):
-        raise ValueError(f"a document without {name} has a vector in {name}_index")
-    vectors = as_vectors(
-        tensors[f"{name}.vectors"], rows=len(lines), dim=dim, origin=f"The export, for {name},"
-    )
-    stored = position[lines] >= 0
-    order = np.argsort(position[lines][stored])
-    return position[lines][stored][order], np.ascontiguousarray(vectors[stored][order])
-
-
-def _document(values: Mapping[str, Any], archive: zipfile.ZipFile) -> Document:
-    image = None
-    if values["picture"] is not None:
-        name = f"pictures/{values['picture']}"
-        if not _NAMES.fullmatch(name):
-            raise ValueError(f"{name[:60]!r} is no picture of an export")
-        data = _member(archive, name, MAX_BYTES)
-        image = Image(data, name=str(values["picture_name"] or ""), sha256=name[9:73])
-        image.read()
-        _ = image.header
-    return Document(
-        values["text"],
-        image,
-        id=values["id"],
-        metadata=values["metadata"],
-        group=values["group"],
-        order=values["order"],
-    )
-
-
-def _member(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
-    with archive.open(name) as member:
-        data = member.read(limit + 1)
-    if len(data) > limit:
-        raise ValueError(f"{name} unpacks to more than {limit:,} bytes")
-    return data
-
-
-def _damaged(file: Path, reason: str) -> FormatError:
-    return FormatError(
-        f"{str(file)!r} is no export of an index, or a damaged one: {reason}. What was read before that is "
-        "stored; export the index again."
-    )
-
-
-def _named(spaces: Mapping[str, Space]) -> str:
-    return ", ".join(f"{space.name!r} ({space.dim}-d)" for space in spaces.values()) or "no model"
