@@ -54,6 +54,7 @@ def facts(document):
 class IndexMachine(RuleBasedStateMachine):
     """Runs the index and the model side by side."""
 
+    kind = "flat"
     steps = 0
 
     def __init__(self):
@@ -68,7 +69,9 @@ class IndexMachine(RuleBasedStateMachine):
         self.index = self.opened()
 
     def opened(self):
-        return MultimodalIndex(StubText(self.text_dim), StubJoint(6), path=self.path)
+        return MultimodalIndex(
+            StubText(self.text_dim), StubJoint(6), path=self.path, kind=self.kind
+        )
 
     def teardown(self):
         if hasattr(self, "index"):

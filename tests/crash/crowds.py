@@ -6,13 +6,12 @@ without the others, or with another number, or with a vector that is not its own
 
 from __future__ import annotations
 
-import faulthandler
+import json
 import os
-import shutil
-import signal
 import sys
 import threading
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -20,15 +19,21 @@ from pathlib import Path
 import children
 import numpy as np
 import numpy.testing
+from findings import Findings
 from scenario import COLOURS, open_index
+from slices import READERS, THREADS
 
 from diptych import Document, MultimodalIndex, MultimodalRetriever, Query
-from diptych.errors import LockedError
 from diptych.image import Image
-from diptych.maintenance import backup, verify
 from stubs import StubText, hashed_rows, png
 
 TRIPLES = 30
+
+LEAST = 6
+"""Everybody does so much at least, however slow the machine is."""
+
+GRACE = 90.0
+"""Seconds that a slow machine may take longer; who is not done then hangs."""
 
 
 def triple(at: int, number: int) -> list[Document]:
@@ -87,205 +92,127 @@ def retrieve_once(index: MultimodalIndex, rng: np.random.Generator) -> None:
         assert len({d.metadata["number"] for d in result.documents}) == 1
 
 
-def repeat(
-    work: Callable[[int], None], until: float, failures: list[str], counts: Counter, name: str
-) -> None:
-    """Call ``work`` with ascending numbers until a time, or somebody's failure."""
-    number = 0
-    while time.monotonic() < until and not failures:
-        number += 1
-        try:
-            work(number)
-        except BaseException as error:
-            import traceback
+class Crowd:
+    """Those who work at the same time, until a time and until each kind of them has done enough."""
 
-            failures.append(f"{name}: {traceback.format_exc()}")
-            raise SystemExit from error
-        counts[name] += 1
+    def __init__(self, seconds: float) -> None:
+        self.until = time.monotonic() + seconds
+        self.failures: list[str] = []
+        self.done: Counter[str] = Counter()
+        self.threads: list[threading.Thread] = []
+        self.stopped = False
+
+    def add(self, name: str, work: Callable[[int], None]) -> None:
+        """Let a thread call ``work`` with 1, 2, 3, …; what it does counts as ``name``."""
+        self.done[name] += 0
+        self.threads.append(
+            threading.Thread(target=self.repeat, args=(name, work), daemon=True, name=name)
+        )
+
+    def repeat(self, name: str, work: Callable[[int], None]) -> None:
+        """Call ``work`` until it is enough, or somebody has failed."""
+        number = 0
+        while not self._enough():
+            number += 1
+            try:
+                work(number)
+            except BaseException:
+                self.failures.append(f"{name}: {traceback.format_exc()}")
+                return
+            self.done[name] += 1
+
+    def _enough(self) -> bool:
+        now = time.monotonic()
+        worked = min(self.done.values(), default=LEAST) >= LEAST or now > self.until + GRACE / 2
+        return self.stopped or bool(self.failures) or (now > self.until and worked)
+
+    def start(self) -> None:
+        """Let the threads begin."""
+        for thread in self.threads:
+            thread.start()
+
+    def join(self) -> None:
+        """Wait for all.
+
+        Raises:
+            AssertionError: Somebody has failed.
+            TimeoutError: Somebody hangs.
+        """
+        for thread in self.threads:
+            thread.join(max(self.until + GRACE - time.monotonic(), 0.0))
+        if self.failures:
+            raise AssertionError(self.failures[0])
+        hanging = [thread.name for thread in self.threads if thread.is_alive()]
+        if hanging:
+            children.show_stacks(os.getpid())
+            raise TimeoutError(f"{len(hanging)} threads hang: {sorted(set(hanging))}")
+
+    def stop(self) -> None:
+        """Let everybody end what they do, and wait for all, see :meth:`join`."""
+        self.stopped, self.until = True, time.monotonic()
+        self.join()
 
 
-def run_threads(folder: Path, count: int, seconds: float, seed: int) -> dict:
-    """Let ``count`` threads work on one index: a sixth of them writes.
+def fill(index: MultimodalIndex) -> None:
+    """Store every triple once."""
+    for at in range(TRIPLES):
+        index.add(triple(at, 0))
 
-    Raises:
-        AssertionError: Somebody saw an error or half a commit.
+
+def run_threads(folder: Path, seconds: float, seed: int, findings: Findings) -> dict:
+    """Let threads work on one index for so many seconds: a sixth of them writes.
+
+    It is a violation if somebody sees an error or half a commit, or hangs.
     """
-    faulthandler.dump_traceback_later(seconds + 60, exit=True)
     sys.setswitchinterval(1e-4)
-    counts: Counter[str] = Counter()
-    failures: list[str] = []
     with open_index(folder / "threads") as index:
-        for at in range(TRIPLES):
-            index.add(triple(at, 0))
-        until = time.monotonic() + seconds
-        threads = []
-        for which in range(count):
+        fill(index)
+        crowd = Crowd(seconds)
+        for which in range(THREADS):
             rng = np.random.default_rng([seed, which])
             name, work = (
                 ("writes", lambda n, r=rng: write_once(index, r, n)),
                 ("reads", lambda n, r=rng: read_once(index, r)),
                 ("retrievals", lambda n, r=rng: retrieve_once(index, r)),
             )[0 if which % 6 == 0 else 1 + which % 2]
-            threads.append(
-                threading.Thread(target=repeat, args=(work, until, failures, counts, name))
-            )
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    faulthandler.cancel_dump_traceback_later()
-    assert not failures, failures[0]
-    return {"threads": count, **counts}
+            crowd.add(name, work)
+        crowd.start()
+        with findings.at(f"threads, seed {seed}"):
+            crowd.join()
+    return {"seconds": seconds, **crowd.done}
 
 
-def run_processes(folder: Path, readers: int, seconds: float, seed: int) -> dict:
-    """Let one process write and others read, each with an index of its own.
+def run_processes(folder: Path, seconds: float, seed: int, findings: Findings) -> dict:
+    """Let one process write and others read for so many seconds, each with an index of its own.
 
-    Raises:
-        AssertionError: Somebody saw an error or half a commit.
+    It is a violation if somebody sees an error or half a commit, or hangs.
     """
     path = folder / "processes"
     with open_index(path) as index:
-        for at in range(TRIPLES):
-            index.add(triple(at, 0))
-    until = time.monotonic() + seconds
+        fill(index)
 
     def work(which: int) -> None:
         rng = np.random.default_rng([seed, which])
-        counts: Counter[str] = Counter()
-        failures: list[str] = []
+        crowd = Crowd(seconds)
         with open_index(path) as index:
             if which == 0:
-                repeat(lambda n: write_once(index, rng, n), until, failures, counts, "writes")
+                crowd.add("writes", lambda n: write_once(index, rng, n))
             else:
-                repeat(lambda n: read_once(index, rng), until, failures, counts, "reads")
-        (folder / f"counts-{which}").write_text(str(sum(counts.values())))
+                crowd.add("reads", lambda n: read_once(index, rng))
+            crowd.start()
+            crowd.join()
+        (folder / f"done-{which}").write_text(json.dumps(crowd.done))
 
     started = [
         children.start(lambda w=which: work(w), folder / f"errors-{which}")
-        for which in range(readers + 1)
+        for which in range(1 + READERS)
     ]
-    codes = [children.wait(child, seconds + 60) for child in started]
-    for which, code in enumerate(codes):
-        assert code == 0, (folder / f"errors-{which}").read_text()
-    done = [int((folder / f"counts-{which}").read_text()) for which in range(readers + 1)]
-    return {"readers": readers, "writes": done[0], "reads": sum(done[1:])}
-
-
-def run_dead_writers(folder: Path, count: int) -> dict:
-    """Kill a writer that holds the lock, and write at once, ``count`` times.
-
-    Raises:
-        AssertionError: The next writer had to wait for more than a second.
-    """
-    path, ready, slowest = folder / "dead", folder / "ready", 0.0
-    for number in range(count):
-        ready.unlink(missing_ok=True)
-
-        def hold(number: int = number) -> None:
-            index = open_index(path)
-            index.add([Document(f"by child {number}", id=f"c{number}")])
-            ready.touch()
-            time.sleep(60)
-
-        child = children.start(hold, folder / "errors")
-        while not ready.exists():
-            time.sleep(0.001)
-        with open_index(path, lock_timeout=0) as index:
-            try:
-                index.add([Document("too early", id="early")])
-            except LockedError:
-                pass
-            else:
-                raise AssertionError("two writers at once")
-        os.kill(child, signal.SIGKILL)
-        children.wait(child)
-        start = time.monotonic()
-        with open_index(path) as index:
-            index.add([Document(f"by parent {number}", id=f"p{number}")])
-            slowest = max(slowest, time.monotonic() - start)
-            assert len(index) == 2 * (number + 1)
-    assert slowest < 1, f"waited for {slowest:.2f} s"
-    return {"dead writers": count, "slowest takeover, ms": round(1000 * slowest)}
-
-
-def run_backups(folder: Path, count: int) -> dict:
-    """Copy an index ``count`` times while a thread writes to it, and check every copy.
-
-    Raises:
-        AssertionError: A copy is not one committed state.
-    """
-    rng = np.random.default_rng(0)
-    failures: list[str] = []
-    counts: Counter[str] = Counter()
-    with open_index(folder / "source") as index:
-        for at in range(TRIPLES):
-            index.add(triple(at, 0))
-
-        def write(number: int) -> None:
-            write_once(index, rng, number)
-            if number % 25 == 0:
-                index.compact()
-
-        until = time.monotonic() + 600
-        thread = threading.Thread(target=repeat, args=(write, until, failures, counts, "writes"))
-        thread.start()
-        try:
-            for number in range(count):
-                copy = folder / f"copy-{number}"
-                backup(folder / "source", copy)
-                with open_index(copy) as copied:
-                    read_once(copied, rng)
-                assert verify(copy, deep=True).problems == ()
-                shutil.rmtree(copy)
-        finally:
-            stopped = list(failures)
-            failures.append("enough")
-            thread.join()
-    assert not stopped, stopped[0]
-    return {"backups": count, "writes meanwhile": counts["writes"]}
-
-
-def run_forks(folder: Path, count: int) -> dict:
-    """Fork with an open index, while threads search: the child can read and its own writing is refused.
-
-    Raises:
-        AssertionError: A child hangs or fails.
-    """
-    with open_index(folder / "forks") as index:
-        for at in range(TRIPLES):
-            index.add(triple(at, 0))
-        rng = np.random.default_rng(0)
-        until = time.monotonic() + 600
-        stop: list[str] = []
-        counts: Counter[str] = Counter()
-        threads = [
-            threading.Thread(
-                target=repeat, args=(lambda n: read_once(index, rng), until, stop, counts, "reads")
-            )
-            for _ in range(3)
-        ]
-        for thread in threads:
-            thread.start()
-
-        def child() -> None:
-            own = np.random.default_rng(1)
-            read_once(index, own)
-            queries = hashed_rows([str(i) for i in range(64)], 8, "q")
-            assert len(index.text_index.search(queries, 3)) == 64
-            try:
-                index.add([Document("from the child", id="child")])
-            except LockedError:
-                return
-            raise AssertionError("a forked child wrote beside its parent")
-
-        try:
-            for number in range(count):
-                children.must_succeed(child, folder / "errors", 20.0)
-                index.upsert(triple(number % TRIPLES, number + 1))
-        finally:
-            stop.append("enough")
-            for thread in threads:
-                thread.join()
-        assert stop == ["enough"], stop[0]
-    return {"forks": count}
+    end = time.monotonic() + seconds + GRACE + 10
+    done: Counter[str] = Counter()
+    for which, child in enumerate(started):
+        with findings.at(f"processes, seed {seed}, process {which}"):
+            errors = folder / f"errors-{which}"
+            code = children.wait(child, max(end - time.monotonic(), 0.1))
+            assert code == 0, f"ended with {code}: {children.said(errors)}"
+            done.update(json.loads((folder / f"done-{which}").read_text()))
+    return {"seconds": seconds, **done}

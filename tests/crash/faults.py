@@ -6,164 +6,133 @@ removal has its turn, and every byte that is read.
 
 from __future__ import annotations
 
-import ctypes
-import errno
+import gc
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 
 import children
 import numpy as np
 import oracle
+from findings import Findings
 from kills import allowed_states
 from scenario import KINDS, Log, Step, open_index, random_steps, run_steps
+from shim import FAIL, Fault, Shim
 
 from diptych.errors import DiptychError
 
-COUNT, EXIT_BEFORE, EXIT_AFTER, FAIL = 1, 2, 3, 4
 SESSION = 16
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What happens at one call."""
-
-    name: str
-    mode: int
-    error: int = 0
-    reads: bool = False
-
-
-FAULTS = (
-    Fault("exit before", EXIT_BEFORE),
-    Fault("exit after", EXIT_AFTER),
-    Fault("EIO", FAIL, errno.EIO),
-    Fault("ENOSPC", FAIL, errno.ENOSPC),
-    Fault("EACCES", FAIL, errno.EACCES),
-    Fault("EIO, reads too", FAIL, errno.EIO, reads=True),
-)
-
-
-def build_shim(folder: Path) -> Path:
-    """Compile the shim.
-
-    Raises:
-        FileNotFoundError: There is no C compiler.
-    """
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None or not sys.platform.startswith("linux"):
-        raise FileNotFoundError("needs Linux and a C compiler (cc)")
-    library = folder / "shim.so"
-    source = Path(__file__).with_name("shim.c")
-    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"], check=True)
-    return library
-
-
-class Shim:
-    """The shim of this process, which was started with it in LD_PRELOAD."""
-
-    def __init__(self) -> None:
-        self._library = ctypes.CDLL(os.environ["LD_PRELOAD"])
-        self._library.shim_disarm.restype = ctypes.c_long
-        self._library.shim_last.restype = ctypes.c_char_p
-
-    def arm(self, folder: Path, fault: Fault, at: int) -> None:
-        self._library.shim_arm(
-            os.fsencode(folder), fault.mode, ctypes.c_long(at), fault.error, int(fault.reads)
-        )
-
-    def disarm(self) -> int:
-        """Fall asleep, and return how many calls there were."""
-        return int(self._library.shim_disarm())
-
-    def last(self) -> str:
-        """Return which call was struck."""
-        return self._library.shim_last().decode(errors="replace")
 
 
 def session(seed: int) -> list[Step]:
     """Return steps in which every kind of step occurs."""
     rng = np.random.default_rng(seed)
-    while True:
+    for _ in range(10_000):
         steps = list(random_steps(rng, {}, SESSION, 0))
         if {step.kind for step in steps} >= set(KINDS) - {"delete where"}:
             return steps
+    raise AssertionError(f"no session of {SESSION} steps has a step of every kind")
 
 
-def run_faults(folder: Path, fault: Fault, *, seed: int, every: int = 1) -> dict:
-    """Strike every ``every``-th call of a session and return what was seen.
+def chosen_calls(every: int, offset: int, total: int, last: list[int]) -> list[int]:
+    """Return which of the calls 1 to ``total`` are struck.
 
-    Raises:
-        AssertionError: What is left is wrong; the message names the call.
+    Args:
+        every: Every how manieth. Where the choice begins moves by one from group to group, so that the beat
+            of a commit does not hide one of its calls: of every 4th from 0, 1, 6, 11, 16, 17, 22, …
+            With 0 only the last call of each step: to end after any other is to end before the next.
+        offset: Where the choice begins, from 0.
+        total: How many calls the session has.
+        last: The number of the last call of each step.
+    """
+    if every == 0:
+        return sorted({call for call in last if 1 <= call <= total})
+    return [at + 1 for at in range(total) if at % every == (at // every + offset) % every]
+
+
+def run_faults(
+    folder: Path,
+    fault: Fault,
+    findings: Findings,
+    *,
+    seed: int,
+    every: int = 1,
+    offset: int = 0,
+    part: int = 0,
+    parts: int = 1,
+) -> dict:
+    """Strike every ``parts``-th of the chosen calls, beginning with number ``part``, and say what was seen.
+
+    The parts together strike each chosen call once, whatever their number is.
     """
     shim, steps = Shim(), session(seed)
-    path, errors, log = folder / "index", folder / "errors", Log(folder / "log")
-    seen: Counter[str] = Counter()
-    total = _count_calls(shim, folder, steps, fault)
-    for at in range(1 + seed % every, total + 1, every):
-        shutil.rmtree(path, ignore_errors=True)
-        log.path.unlink(missing_ok=True)
-        where = f"{fault.name}, seed {seed}, call {at} of {total}"
-        try:
-            if fault.mode == FAIL:
-                children.must_succeed(
-                    lambda at=at: _go_through(shim, path, steps, fault, at, folder), errors
-                )
-                report = json.loads((folder / "report").read_text())
-                seen[report["raised"] or "survived"] += 1
-            else:
-                code = children.run(
-                    lambda at=at: _until_struck(shim, path, steps, fault, at, log), errors
-                )
-                if code != 137:
-                    raise AssertionError(
-                        f"ended with {code}: {errors.read_text() if errors.exists() else ''}"
-                    )
-                states, during = (
-                    allowed_states({}, steps, log.read()) if log.path.exists() else ([{}], "open")
-                )
-                seen[f"during {during}"] += 1
-                children.must_succeed(lambda s=states: _look(path, s), errors)
-        except (AssertionError, TimeoutError) as error:
-            raise AssertionError(f"{where}: {error}") from error
+    run_steps(folder / "warm", steps, Log(folder / "log"))  # what is imported late, is now
+    gc.freeze()
+    total, last = _count_calls(shim, folder, steps, fault)
+    chosen = chosen_calls(every, offset, total, last)
+    seen: Counter[str] = Counter({"calls": 0, "of": len(chosen), "calls of the session": total})
+    strike = _strike_and_go_on if fault.mode == FAIL else _strike_and_look
+    for at in chosen[part::parts]:
+        shutil.rmtree(folder / "index", ignore_errors=True)
+        (folder / "log").unlink(missing_ok=True)
+        with findings.at(f"{fault.name}, seed {seed}, call {at} of {total}"):
+            seen[strike(shim, folder, steps, fault, at)] += 1
         seen["calls"] += 1
+        if findings.enough:
+            break
     return dict(seen)
 
 
-def _count_calls(shim: Shim, folder: Path, steps: list[Step], fault: Fault) -> int:
+def _count_calls(
+    shim: Shim, folder: Path, steps: list[Step], fault: Fault
+) -> tuple[int, list[int]]:
+    """Return how many calls a session has, and the number of the last one of each step."""
+
     def count() -> None:
-        shim.arm(folder / "counted", Fault("count", COUNT, reads=fault.reads), 0)
-        run_steps(folder / "counted", steps, Log(folder / "log"))
-        (folder / "count").write_text(str(shim.disarm()))
+        last: list[int] = []
+        shim.arm(folder / "index", fault, 0)
+        run_steps(folder / "index", steps, Log(folder / "log", lambda: last.append(shim.seen())))
+        total = shim.disarm()
+        (folder / "count").write_text(json.dumps([total, sorted({*last, total})]))
 
-    shutil.rmtree(folder / "counted", ignore_errors=True)
     children.must_succeed(count, folder / "errors")
-    return int((folder / "count").read_text())
+    total, last = json.loads((folder / "count").read_text())
+    return total, last
 
 
-def _until_struck(
-    shim: Shim, path: Path, steps: list[Step], fault: Fault, at: int, log: Log
-) -> None:
-    shim.arm(path, fault, at)
-    run_steps(path, steps, log)
+def _strike_and_look(shim: Shim, folder: Path, steps: list[Step], fault: Fault, at: int) -> str:
+    """End a session at a call, look at what is left, and return in which kind of step it was."""
+    path, errors, log = folder / "index", folder / "errors", Log(folder / "log")
+
+    def until_struck() -> None:
+        shim.arm(path, fault, at)
+        run_steps(path, steps, log)
+
+    code = children.run(until_struck, errors)
+    if code != 137:
+        raise AssertionError(f"ended with {code}: {errors.read_text() if errors.exists() else ''}")
+    said = log.read() if log.path.exists() else []
+    states, during = allowed_states({}, steps, said) if said else ([{}], "open")
+    children.must_succeed(lambda: oracle.check_goes_on(path, oracle.check(path, states)), errors)
+    return f"during {during}"
 
 
-def _look(path: Path, states: list[dict]) -> None:
-    oracle.check_goes_on(path, oracle.check(path, states))
+def _strike_and_go_on(shim: Shim, folder: Path, steps: list[Step], fault: Fault, at: int) -> str:
+    """Run a session in which one call fails, and return which error came of it, if one did."""
+    report = folder / "report"
+    children.must_succeed(
+        lambda: report.write_text(_go_through(shim, folder / "index", steps, fault, at)),
+        folder / "errors",
+    )
+    return report.read_text()
 
 
-def _go_through(
-    shim: Shim, path: Path, steps: list[Step], fault: Fault, at: int, folder: Path
-) -> None:
+def _go_through(shim: Shim, path: Path, steps: list[Step], fault: Fault, at: int) -> str:
     """Run a session in which one call fails: the step may fail, the index must go on."""
     shim.arm(path, fault, at)
     model: dict = {}
-    index, raised, step = None, "", None
+    index, raised = None, ""
     for step in [Step("reopen"), *steps]:
         states = step.states(model)
         try:
@@ -187,4 +156,4 @@ def _go_through(
         oracle.check_goes_on(path, oracle.check(path, [model]))
     except AssertionError as error:
         raise AssertionError(f"after {shim.last()} failed: {error}") from error
-    (folder / "report").write_text(json.dumps({"raised": raised}))
+    return raised or "survived"

@@ -11,16 +11,16 @@ from pathlib import Path
 import children
 import numpy as np
 import oracle
+from findings import Findings
 from scenario import document, open_index, spec
 
 from diptych.errors import StorageError
 
 
-def run_fills(folder: Path, count: int, seed: int) -> dict:
+def run_fills(folder: Path, count: int, seed: int, findings: Findings) -> dict:
     """Add until the disk is full, make room, and go on, ``count`` times.
 
-    Raises:
-        AssertionError: A stored document is lost, the failed batch is half there, or left-overs stay.
+    It is a violation if a stored document is lost, the failed batch is half there, or left-overs stay.
     """
     rng = np.random.default_rng(seed)
     seen: Counter[str] = Counter()
@@ -29,13 +29,16 @@ def run_fills(folder: Path, count: int, seed: int) -> dict:
         path = folder / "index"
         shutil.rmtree(path, ignore_errors=True)
         limit = int(rng.integers(30_000, 600_000))
-        children.must_succeed(
-            lambda s=seed * 1000 + number, at=limit, p=path: _fill(p, s, at, folder), errors, 60.0
-        )
-        report = json.loads((folder / "report").read_text())
         seen["fill-ups"] += 1
-        seen["acknowledged documents"] += report["documents"]
-        seen[report["error"]] += 1
+        with findings.at(f"seed {seed}, fill-up {number}, at {limit} bytes"):
+            children.must_succeed(
+                lambda s=seed * 1000 + number, at=limit, p=path: _fill(p, s, at, folder), errors
+            )
+            report = json.loads((folder / "report").read_text())
+            seen["acknowledged documents"] += report["documents"]
+            seen[report["error"]] += 1
+        if findings.enough:
+            break
     return dict(seen)
 
 

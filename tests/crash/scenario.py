@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -154,10 +155,11 @@ def spec(rng: np.random.Generator, identity: str, number: int) -> dict:
 class Log:
     """What a session says before and after each step, durable as soon as it is said."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, heard: Callable[[], None] = lambda: None) -> None:
+        self.path, self.heard = path, heard
 
     def say(self, word: str) -> None:
+        self.heard()
         descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         os.write(descriptor, (json.dumps(word) + "\n").encode())
         os.close(descriptor)

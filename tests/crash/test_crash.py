@@ -1,12 +1,15 @@
-"""The short tier of ``run.py``: a taste of each kind in every run of the tests."""
+"""A taste of each slice of ``run.py`` in every run of the tests."""
 
 import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from shim import build_shim
+from slices import Slice
 
 HERE = Path(__file__).resolve().parent
 
@@ -15,64 +18,96 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def perform(task, **environment):
-    """Run a task of the long tier in a process of its own, because it forks."""
-    done = subprocess.run(
-        [sys.executable, HERE / "run.py", "--task", json.dumps(task)],
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def test_killed_writers_lose_nothing_that_was_acknowledged():
-    figures = perform({"what": "kills", "seed": 41, "count": 20})
-    assert figures["kills"] == 20
-    assert figures["acknowledged steps"] > 20
-
-
-@pytest.mark.parametrize("fault", range(6))
-def test_fault_at_any_call_leaves_before_or_after(fault, tmp_path):
-    from faults import build_shim
-
+@pytest.fixture(scope="module")
+def shim(tmp_path_factory):
     try:
-        shim = build_shim(tmp_path)
+        return str(build_shim(tmp_path_factory.mktemp("shim")))
     except FileNotFoundError as error:
         pytest.skip(str(error))
-    figures = perform(
-        {"what": "faults", "seed": 1, "fault": fault, "every": 60}, LD_PRELOAD=str(shim)
-    )
-    assert figures["calls"] >= 8
 
 
-def test_threads_see_whole_commits_only():
-    figures = perform({"what": "threads", "seed": 2, "count": 12, "seconds": 4})
+@pytest.fixture
+def perform(tmp_path):
+    """Run a slice in a process of its own, because it forks, and return its figures."""
+
+    def perform(slice, **environment):
+        (tmp_path / "work").mkdir()
+        done = subprocess.run(
+            [
+                sys.executable, HERE / "run.py", "--slice", json.dumps(asdict(slice)),
+                "--folder", tmp_path / "work", "--into", tmp_path,
+            ],
+            env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+            capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+        found = tmp_path / f"{slice.name}.json"
+        assert found.exists(), done.stderr[-4000:]
+        record = json.loads(found.read_text())
+        assert record["violations"] == []
+        assert done.returncode == 0
+        return record["figures"]
+
+    return perform
+
+
+def test_killed_writers_lose_nothing_that_was_acknowledged(perform):
+    figures = perform(Slice("kills", "ivf", 13, 14, 10))
+    assert figures["kills"] == 10
+    assert figures["acknowledged steps"] > 10
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Slice("EIO", "hnsw", 7, 300, every=1),
+        Slice("exit before", "flat", 5, 180, every=1),
+        Slice("exit after", "ivf", 1, 3),
+        Slice("ENOSPC", "flat", 2, 180, every=1),
+        Slice("EACCES", "ivf", 3, 180, every=1),
+    ],
+    ids=lambda slice: slice.row,
+)
+def test_fault_at_any_call_leaves_before_or_after(perform, shim, fault):
+    figures = perform(fault, LD_PRELOAD=shim)
+    # As many as this part has of the chosen ones; those of a session are many hundreds.
+    assert figures["calls"] == len(range(fault.part, figures["of"], fault.parts))
+    assert figures["calls"] >= 4
+    assert figures["calls of the session"] > 900
+
+
+def test_threads_see_whole_commits_only(perform):
+    figures = perform(Slice("threads", "ivf", 0, 2, 3))
     assert min(figures["writes"], figures["reads"], figures["retrievals"]) > 5
 
 
-def test_reading_processes_see_whole_commits_only():
-    figures = perform({"what": "processes", "seed": 2, "count": 3, "seconds": 4})
+def test_reading_processes_see_whole_commits_only(perform):
+    figures = perform(Slice("processes", "ivf", 0, 2, 3))
     assert min(figures["writes"], figures["reads"]) > 5
 
 
-def test_next_writer_goes_on_at_once_after_a_dead_one():
-    assert perform({"what": "dead writers", "seed": 1, "count": 5})["dead writers"] == 5
+def test_next_writer_goes_on_at_once_after_a_dead_one(perform):
+    assert perform(Slice("dead writers", "hnsw", 0, 4, 4))["writers"] == 4
 
 
-def test_forked_child_reads_and_cannot_write_beside_its_parent():
-    assert perform({"what": "forks", "seed": 1, "count": 4})["forks"] == 4
+def test_forked_child_reads_and_cannot_write_beside_its_parent(perform):
+    assert perform(Slice("forks", "hnsw", 0, 4, 3))["forks"] == 3
 
 
-def test_full_disk_costs_only_the_batch_that_did_not_fit():
-    assert perform({"what": "fills", "seed": 3, "count": 2})["fill-ups"] == 2
+def test_copy_made_while_a_thread_writes_is_one_commit(perform):
+    assert perform(Slice("backups", "hnsw", 0, 4, 2))["backups"] == 2
+
+
+def test_full_disk_costs_only_the_batch_that_did_not_fit(perform):
+    assert perform(Slice("fills", "flat", 1, 5, 1))["fill-ups"] == 1
+
+
+def test_random_sessions_agree_with_a_dict_and_numpy(perform):
+    figures = perform(Slice("model", "hnsw", 1, 17, 3))
+    assert figures["steps"] > 20
 
 
 @pytest.mark.parametrize("what", ["sealed", "unsealed"])
-def test_damaged_files_never_give_a_wrong_answer(what):
-    figures = perform({"what": what, "seed": 5, "count": 150})
-    assert sum(figures.values()) > 100
+def test_damaged_files_never_give_a_wrong_answer(perform, what):
+    figures = perform(Slice(what, "ivf", 1, 20, 40))
+    assert figures["damaged files"] == 40
     assert any(name.endswith("CorruptionError") for name in figures)
