@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from diptych.errors import FilterError
+from diptych.reserved import REF_DOC_ID, is_reserved
 
 __all__ = ["FIELD_COLUMNS", "MAX_DEPTH", "OPERATORS", "Filter", "compile_filter", "fields"]
 
@@ -122,6 +123,11 @@ def _ids(operand: object) -> _Sql:
 
 
 def _conditions(name: str, operand: object) -> _Sql:
+    if is_reserved(name) and name != REF_DOC_ID:
+        raise FilterError(
+            f"A filter asks for {name[:80]!r}, which is reserved for the adapters of diptych; expected a "
+            "key of metadata. Leave it out."
+        )
     if not isinstance(operand, Mapping):
         return _eq(name, operand)
     if not operand or not all(isinstance(key, str) and key[:1] == "$" for key in operand):

@@ -19,7 +19,7 @@ import numpy as np
 
 from diptych.errors import DocumentError
 
-__all__ = ["MAX_BYTES", "MAX_DEPTH", "checked_metadata", "checked_string"]
+__all__ = ["MAX_BYTES", "MAX_DEPTH", "checked_metadata", "checked_string", "storable"]
 
 MAX_DEPTH = 32
 """How deep metadata may nest."""
@@ -28,18 +28,30 @@ MAX_BYTES = 256 * 1024
 """How large the metadata of a document may be, as JSON."""
 
 
-def checked_metadata(metadata: object, document_id: str) -> dict[str, Any]:
-    """Return a copy of JSON metadata, so that later changes by the caller do not reach the document."""
+def checked_metadata(
+    metadata: object, document_id: str, *, what: str = "metadata", max_bytes: int = MAX_BYTES
+) -> dict[str, Any]:
+    """Return a copy of JSON metadata, so that later changes by the caller do not reach the document.
+
+    Args:
+        metadata: What was given.
+        document_id: The document that it belongs to.
+        what: What it is called in messages.
+        max_bytes: How large it may be, as JSON.
+
+    Raises:
+        DocumentError: It is not JSON, nested deeper than ``MAX_DEPTH``, or too large.
+    """
     if not isinstance(metadata, Mapping):
         raise DocumentError(
-            f"Document {document_id!r} has metadata of type {type(metadata).__name__}; "
+            f"Document {document_id!r} has {what} of type {type(metadata).__name__}; "
             "expected a mapping with string keys."
         )
-    copied: dict[str, Any] = _json_copy(metadata, document_id, "metadata", 0)
+    copied: dict[str, Any] = _json_copy(metadata, document_id, what, 0)
     size = len(json.dumps(copied))
-    if size > MAX_BYTES:
+    if size > max_bytes:
         raise DocumentError(
-            f"Document {document_id!r} has {size:,} bytes of metadata, at most {MAX_BYTES:,} are "
+            f"Document {document_id!r} has {size:,} bytes of {what}, at most {max_bytes:,} are "
             "kept. Put long texts into the text, and pictures into the image."
         )
     return copied
@@ -72,6 +84,11 @@ def checked_string(value: object, name: str, document_id: object, *, is_name: bo
             f"Document {document_id!r}: {name} holds half of a surrogate pair at position "
             f"{error.start}, which is no text. Decode the file with errors='replace'."
         ) from error
+
+
+def storable(text: str) -> str:
+    """Return a text without NUL and halves of surrogate pairs, each of which becomes "?"."""
+    return text.replace("\0", "?").encode("utf-8", "replace").decode("utf-8")
 
 
 def _plain(value: Any) -> Any:

@@ -13,6 +13,7 @@ from diptych.cards import cards
 from diptych.errors import DocumentError, InvalidArgument
 from diptych.image import Image
 from diptych.metadata import checked_metadata, checked_string
+from diptych.reserved import checked_reserved, refuse_reserved
 
 __all__ = [
     "LISTS",
@@ -44,13 +45,16 @@ class Document:
         image: The picture. A path, bytes, a ``data:`` URI or a PIL picture is converted.
         id: Any string; by default a hash of text, picture and group, so that equal content has an
             equal id.
-        metadata: JSON values, at most 32 deep and 256 KiB; comes back as it was given.
+        metadata: JSON values, at most 32 deep and 256 KiB; comes back as it was given. The key
+            ``_diptych`` is reserved, alone or before a dot.
         group: What the document belongs to (a section, a page, a figure). Documents of one group
             are related: a text hit brings the picture nearest in order, a picture hit its text.
         order: The position within the group, for reading order and for nearness.
+        reserved: What an adapter keeps with the document, at most 1 MiB of JSON. It is not metadata:
+            not searched, not shown, and not taken from a file.
 
     Raises:
-        DocumentError: Neither text nor image, or metadata that is not JSON.
+        DocumentError: Neither text nor image, or metadata that is not JSON or has a reserved key.
         MediaError: ``image`` is no picture reference, or (when ``id`` is left out) unreadable.
     """
 
@@ -60,6 +64,7 @@ class Document:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     group: str | None = None
     order: int = 0
+    reserved: Mapping[str, Any] = field(default_factory=dict, kw_only=True, repr=False)
 
     def __post_init__(self) -> None:
         for name, value in (("id", self.id), ("text", self.text), ("group", self.group)):
@@ -73,6 +78,8 @@ class Document:
                 "or leave it out."
             )
         object.__setattr__(self, "metadata", checked_metadata(self.metadata, self.id))
+        refuse_reserved(self.metadata, self.id)
+        object.__setattr__(self, "reserved", checked_reserved(self.reserved, self.id))
         if not self.id:
             object.__setattr__(self, "id", self._content_id())
 

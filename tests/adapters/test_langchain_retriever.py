@@ -295,7 +295,7 @@ class TestSerialization:
     def test_the_key_of_the_other_adapter_is_hidden(self):
         from diptych import FusedDocument
 
-        stored = Stored("x", id="1", metadata={"a": 1, "_diptych": {"node": "{}"}})
+        stored = Stored("x", id="1", metadata={"a": 1}, reserved={"node": "{}"})
         document = to_fused_document(FusedDocument((stored,), 0.5, (), "1"))
         assert "_diptych" not in document.metadata
         assert document.metadata["a"] == 1

@@ -630,7 +630,7 @@ class TestPictures:
         assert (clip.aembed_query.await_count, clip.embed_query.call_count) == (1, 0)
 
     def test_documents_of_the_other_adapter_hide_what_is_its_own(self, index):
-        index.upsert([Stored("x", id="n", metadata={"a": 1, "_diptych": {"node": "{}"}})])
+        index.upsert([Stored("x", id="n", metadata={"a": 1}, reserved={"node": "{}"})])
         store = DiptychVectorStore(index=index)
         (found,) = store.get_by_ids(["n"])
         assert found.metadata == {"a": 1}

@@ -24,6 +24,7 @@ from diptych.errors import (
 from diptych.index.embed import Models, embed_documents, unreadable
 from diptych.index.other_folders import Moves, Rows, is_same, settle
 from diptych.report import AddReport, Failure
+from diptych.reserved import merged
 from diptych.storage import LocalStorage, Row, Space
 from diptych.types import Document
 
@@ -337,7 +338,7 @@ def row_of(document: Document, origin: str | None) -> Row:
         image=sha256,
         image_path=None,
         image_name=image.name if image else None,
-        metadata=json.dumps(document.metadata, allow_nan=False),
+        metadata=json.dumps(merged(document.metadata, document.reserved), allow_nan=False),
         group=document.group,
         order=document.order,
         content=hashlib.sha256(content.encode()).hexdigest(),

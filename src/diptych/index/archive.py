@@ -34,6 +34,7 @@ from diptych.index.json_lines import LINE_BYTES
 from diptych.index.snapshot import Snapshot
 from diptych.index.zipped import MAX_ENTRIES, RATIO
 from diptych.report import AddReport, Failure
+from diptych.reserved import merged
 from diptych.storage import LocalStorage, Space, State
 from diptych.storage.backup import copy_state
 from diptych.types import Document
@@ -246,7 +247,7 @@ def _document_json(document: Document, picture: str | None, lacks: list[str]) ->
         "text": document.text,
         "picture": picture,
         "picture_name": document.image.name if document.image else None,
-        "metadata": document.metadata,
+        "metadata": merged(document.metadata, document.reserved),
         "group": document.group,
         "order": document.order,
     }

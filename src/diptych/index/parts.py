@@ -18,6 +18,7 @@ from diptych.index.tensors import Tensors
 from diptych.index.zipped import Zipped
 from diptych.media import MAX_BYTES
 from diptych.metadata import checked_string
+from diptych.reserved import separated
 from diptych.types import Document
 
 __all__ = ["Batch", "batches"]
@@ -143,13 +144,15 @@ def _document(values: Any, archive: Zipped, pictures: dict[str, Image], origin: 
         raise ValueError("the id is not a text of at least one character")
     if type(order) is not int or not -(1 << 63) <= order < 1 << 63:
         raise ValueError("the order is not an integer of 64 bits")
+    metadata, reserved = separated(values["metadata"])
     return Document(
         values["text"],
         None if picture is None else _picture(picture, values, archive, pictures, origin),
         id=identity,
-        metadata=values["metadata"],
+        metadata=metadata,
         group=values["group"],
         order=order,
+        reserved=reserved,
     )
 
 

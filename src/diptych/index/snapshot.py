@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from diptych.checks import at_least_one, list_of
-from diptych.errors import ClosedError, InvalidArgument
+from diptych.errors import ClosedError, CorruptionError, InvalidArgument
 from diptych.filters import Filter
 from diptych.index.door import ENCODED, Door
 from diptych.index.embed import Models, QueryVectors, embed_queries
 from diptych.lexical import match_expression
+from diptych.reserved import separated
 from diptych.storage import Database, Row, State, Stub
 from diptych.storage.faiss_index import VectorIndex
 from diptych.types import LISTS, Document, Hit, ListName, Query
@@ -250,13 +251,21 @@ class Snapshot:
         return self._state.database
 
     def _document(self, row: Row) -> Document:
+        try:
+            metadata, reserved = separated(json.loads(row.metadata))
+        except (ValueError, RecursionError) as error:
+            raise CorruptionError(
+                f"The metadata of document {row.id[:200]!r} cannot be read: {error}. Run diptych verify "
+                "--repair on the index, or delete the document."
+            ) from error
         return Document(
             text=row.text,
             image=self._state.pictures.find(row),
             id=row.id,
-            metadata=json.loads(row.metadata),
+            metadata=metadata,
             group=row.group,
             order=row.order,
+            reserved=reserved,
         )
 
     def _search(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -12,8 +13,10 @@ from pydantic import PrivateAttr
 
 from diptych.cards import cards
 from diptych.checks import list_of
-from diptych.errors import DiptychError, InvalidArgument
+from diptych.errors import DiptychError, InvalidArgument, MediaError
 from diptych.index import MultimodalIndex
+from diptych.metadata import storable
+from diptych.reserved import RESERVED_KEY, place_of, without_reserved
 from diptych.types import Document as Stored
 from diptych.types import FusedDocument, Image, Query
 
@@ -32,12 +35,13 @@ __all__ = [
     "with_base64",
 ]
 
-RESERVED_KEY = "_diptych"
-"""The metadata key under which other adapters keep what they need; not shown to LangChain. A document
-that is added may say under it which group it belongs to, and where it stands in that."""
-
 REFERENCE_KEYS = ("path", "mime_type", "sha256", "name", "width", "height")
 """What is said of a picture in metadata, where the picture itself never is."""
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_MOST_PARTS = 100
+"""So many parts and pictures are looked for, of a document that has been serialized."""
+_LONGEST_LABEL = 4_096
 
 
 class RetrievedDocument(Document):
@@ -66,7 +70,7 @@ class RetrievedDocument(Document):
 
 def to_document(stored: Stored) -> Document:
     """Return one stored document, with its metadata as it was given."""
-    metadata = _shown(stored.metadata)
+    metadata = dict(stored.metadata)
     if stored.image is None:
         return Document(stored.text or "", metadata=metadata, id=stored.id)
     document = RetrievedDocument(page_content=stored.text or "", metadata=metadata, id=stored.id)
@@ -104,7 +108,7 @@ def to_fused_document(fused: FusedDocument) -> RetrievedDocument:
     - ``document_ids`` and ``sources``: of the parts, in reading order.
     """
     documents = fused.documents
-    metadata = _shown(fused.metadata)
+    metadata = dict(fused.metadata)
     metadata["images"] = [image_reference(d.image) for d in documents if d.image is not None]
     metadata["score"] = fused.score
     metadata["evidence"] = [
@@ -131,24 +135,26 @@ def to_stored(document: Document, document_id: str) -> Stored:
     that has been copied or serialized since, the picture is the file that its metadata names, when
     it still has the content that the metadata says.
 
+    Under ``RESERVED_KEY`` its metadata may say ``group`` and ``order``; nothing else that stands
+    there is taken, and nothing of it is stored as metadata.
+
     Raises:
         DocumentError: No text and no picture, or metadata that is not JSON.
         InvalidArgument: Several documents that were fused into one.
     """
     fused = document.fused if isinstance(document, RetrievedDocument) else None
     text = document.page_content
-    said = document.metadata.get(RESERVED_KEY)
-    given = said if isinstance(said, Mapping) and "group" in said else {}
+    place = place_of(document.metadata)
+    metadata = without_reserved(document.metadata)
     if fused is None:
-        metadata = _shown(document.metadata) if given else document.metadata
-        image = _picture_of(metadata)
+        image = _referenced(_own_reference(metadata))
         return Stored(
             text=text if text or image is None else None,
             image=image,
             metadata=metadata,
             id=document_id,
-            group=given.get("group"),
-            order=given.get("order", 0),
+            group=place.group,
+            order=place.order,
         )
     if len(fused.documents) > 1:
         raise InvalidArgument(
@@ -156,14 +162,13 @@ def to_stored(document: Document, document_id: str) -> Stored:
             "retriever; it cannot be stored as one. Get the parts by metadata['document_ids']."
         )
     (before,) = fused.documents
-    reserved = {k: v for k, v in before.metadata.items() if k == RESERVED_KEY and not given}
     return dataclasses.replace(
         before,
         text=text or None,
-        metadata={**_shown(document.metadata), **reserved},
+        metadata=metadata,
         id=document_id,
-        group=given.get("group", before.group),
-        order=given.get("order", before.order),
+        group=before.group if place.group is None else place.group,
+        order=before.order if place.group is None else place.order,
     )
 
 
@@ -239,53 +244,69 @@ def to_query(value: Any) -> Query:
     return Query.of(to_image(value) if isinstance(value, Blob) else value)
 
 
-def _shown(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    shown = dict(metadata)
-    shown.pop(RESERVED_KEY, None)
-    return shown
-
-
 def _restored(document: Document, index: MultimodalIndex | None) -> FusedDocument | None:
     """Return a document with its pictures: at hand, from the index, or by checked paths."""
     if isinstance(document, RetrievedDocument) and document.fused is not None:
         return document.fused
-    metadata = document.metadata
     parts: Sequence[Stored] = ()
     if index is not None:
-        parts = index.get(metadata.get("document_ids") or [document.id or ""])
+        parts = index.get(_part_ids(document))
     if not parts:
         parts = _rebuilt(document)
     first = document.id if any(part.id == document.id for part in parts) else None
     return FusedDocument(tuple(parts), 0.0, (), first or parts[0].id) if parts else None
 
 
-def _picture_of(metadata: Mapping[str, Any]) -> Image | None:
-    """Return the picture that metadata names by its path and the hash of its content."""
-    reference = _own_reference(metadata)
-    path, digest, name = (reference.get(key) for key in ("path", "sha256", "name"))
-    # Without the hash, metadata of unknown origin could name any picture on this machine.
-    if not (isinstance(path, str) and path and isinstance(digest, str) and digest):
-        return None
-    return Image(path, name=name if isinstance(name, str) else "", sha256=digest)
+def _part_ids(document: Document) -> list[str]:
+    """Return the ids of the parts of a document, when its metadata says them, else its own."""
+    own = storable(document.id or "")
+    said = document.metadata.get("document_ids")
+    ids = [i for i in said if isinstance(i, str)] if isinstance(said, list | tuple) else []
+    return [storable(i) for i in ids[:_MOST_PARTS]] if own in ids else [own]
 
 
 def _rebuilt(document: Document) -> list[Stored]:
-    """Return a text and its pictures as documents of their own."""
-    identity = document.id or "retrieved"
-    shown = {k: v for k, v in document.metadata.items() if k in ("source", "page")}
-    kept = {k: v for k, v in shown.items() if isinstance(v, str | int)}
+    """Return a text and its pictures as documents of their own; what is malformed is left out."""
+    identity = storable(document.id or "") or "retrieved"
+    kept = {k: _label(document.metadata.get(k)) for k in ("source", "page")}
+    metadata = {k: v for k, v in kept.items() if v is not None}
     parts = []
     if document.page_content.strip():
-        parts.append(Stored(text=document.page_content, metadata=kept, id=identity))
-    references = document.metadata.get("images") or [_own_reference(document.metadata)]
-    for at, reference in enumerate(references):
-        # Without the hash, metadata of unknown origin could name any picture on this machine.
-        if isinstance(reference, Mapping) and reference.get("path") and reference.get("sha256"):
-            image = Image(
-                reference["path"], name=reference.get("name") or "", sha256=reference["sha256"]
-            )
-            parts.append(Stored(image=image, metadata=kept, id=f"{identity}#{at}"))
+        parts.append(Stored(text=storable(document.page_content), metadata=metadata, id=identity))
+    said = document.metadata.get("images")
+    references = said if isinstance(said, list | tuple) else []
+    for at, reference in enumerate(
+        (references or [_own_reference(document.metadata)])[:_MOST_PARTS]
+    ):
+        image = _referenced(reference)
+        if image is not None:
+            parts.append(Stored(image=image, metadata=metadata, id=f"{identity}#{at}"))
     return parts
+
+
+def _label(value: Any) -> str | int | None:
+    """Return a source or a page that can be shown."""
+    if isinstance(value, str):
+        return storable(value[:_LONGEST_LABEL])
+    is_number = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
+    return value if is_number else None
+
+
+def _referenced(reference: Any) -> Image | None:
+    """Return the picture that metadata names by its path and the hash of its content.
+
+    Without the hash, metadata of unknown origin could name any picture on this machine. Nothing is
+    opened here; whoever reads the picture compares the hash.
+    """
+    if not isinstance(reference, Mapping):
+        return None
+    path, digest, name = (reference.get(key) for key in ("path", "sha256", "name"))
+    if not (isinstance(path, str) and isinstance(digest, str) and _SHA256.fullmatch(digest)):
+        return None
+    try:
+        return Image(path, name=storable(name) if isinstance(name, str) else "", sha256=digest)
+    except MediaError:  # a URL, or no path at all
+        return None
 
 
 def _own_reference(metadata: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,8 +13,9 @@ from langchain_core.document_loaders import BaseLoader
 from langchain_core.documents import Document
 
 from diptych.ingest import read
-from diptych.langchain.convert import RESERVED_KEY, picture_metadata, to_document, to_image
+from diptych.langchain.convert import picture_metadata, to_document, to_image
 from diptych.report import Failure
+from diptych.reserved import RESERVED_KEY, Place, place_of, without_reserved
 from diptych.types import Document as Stored
 from diptych.types import Image
 
@@ -40,7 +41,8 @@ def image_document(
         image: A path, ``data:`` URI, bytes, PIL picture, ``Blob`` or ``Image``. ``index()`` needs
             one that has a path.
         text: A caption, or what else belongs to it; becomes ``page_content``.
-        metadata: Goes before what is said of the picture.
+        metadata: Goes before what is said of the picture. Under ``_diptych`` it may say ``group``
+            and ``order``.
         id: Any string; made of the content when it is left out.
 
     Raises:
@@ -48,8 +50,10 @@ def image_document(
     """
     picture = to_image(image)
     picture.read()
-    shown = {**picture_metadata(picture), **(metadata or {})}
-    return to_document(Stored(text or None, picture, id=id or "", metadata=shown))
+    given = metadata or {}
+    shown = {**picture_metadata(picture), **without_reserved(given)}
+    document = to_document(Stored(text or None, picture, id=id or "", metadata=shown))
+    return _placed(document, place_of(given))
 
 
 class DiptychLoader(BaseLoader):
@@ -96,10 +100,7 @@ class DiptychLoader(BaseLoader):
             image = self._with_path(stored.image)
             metadata = {**picture_metadata(image), **stored.metadata}
             stored = dataclasses.replace(stored, image=image, metadata=metadata)
-        document = to_document(stored)
-        if stored.group is not None:
-            document.metadata[RESERVED_KEY] = {"group": stored.group, "order": stored.order}
-        return document
+        return _placed(to_document(stored), Place(stored.group, stored.order))
 
     def _with_path(self, image: Image) -> Image:
         if image.path is not None:
@@ -109,6 +110,13 @@ class DiptychLoader(BaseLoader):
         if not path.exists():
             path.write_bytes(image.read())
         return Image(path, name=image.name)
+
+
+def _placed(document: Document, place: Place) -> Document:
+    """Return a document that says which group it belongs to, if it does."""
+    if place.group is not None:
+        document.metadata[RESERVED_KEY] = {"group": place.group, "order": place.order}
+    return document
 
 
 def _cache() -> Path:

@@ -23,6 +23,7 @@ from diptych.langchain.embeddings import DiptychEmbeddings
 from diptych.langchain.search import Where, restriction
 from diptych.protocols import ImageEncoder, TextEncoder
 from diptych.report import AddReport
+from diptych.reserved import place_of, without_reserved
 from diptych.types import Document as Stored
 
 __all__ = ["StoringVectorStore", "new_index"]
@@ -144,8 +145,10 @@ class StoringVectorStore(VectorStore):
             identity: Stored(
                 text=caption,
                 image=image,
-                metadata={**picture_metadata(image), **_mapping(metadata)},
+                metadata={**picture_metadata(image), **without_reserved(_mapping(metadata))},
                 id=identity,
+                group=place_of(_mapping(metadata)).group,
+                order=place_of(_mapping(metadata)).order,
             )
             for image, caption, metadata, identity in zip(
                 images,

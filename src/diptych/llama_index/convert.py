@@ -2,23 +2,21 @@
 
 A node is stored as a document with its text, its picture and its metadata, so that the same index
 serves LangChain and diptych's own retriever. What only LlamaIndex knows (class, relationships,
-templates, excluded keys) is kept under one metadata key, ``RESERVED_KEY``. A node may come with that
-key: it then says what the document belongs to (``grouped``), which a node has no field for.
+templates, excluded keys) is kept apart from that, in ``Document.reserved``; see ``record``. A node may
+come with the metadata key ``RESERVED_KEY``: it then says what the document belongs to (``grouped``),
+which a node has no field for.
 """
 
 from __future__ import annotations
 
 import base64
-import json
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, TypeVar
 
 from llama_index.core.schema import (
     BaseNode,
     Document,
-    ImageNode,
     IndexNode,
+    MediaResource,
     MetadataMode,
     Node,
     NodeWithScore,
@@ -28,7 +26,16 @@ from pydantic import PrivateAttr
 
 from diptych.cards import cards
 from diptych.errors import DiptychError, DocumentError
-from diptych.llama_index.node import SHARED, DiptychNode, has_picture, picture_of
+from diptych.llama_index.node import (
+    SHARED,
+    DiptychNode,
+    LostPictureNode,
+    has_picture,
+    picture_of,
+    url_of,
+)
+from diptych.llama_index.record import Record, read_record, record_of
+from diptych.reserved import REF_DOC_ID, RESERVED_KEY, SOURCE_HASH, place_of, without_reserved
 from diptych.types import Document as Stored
 from diptych.types import Evidence, FusedDocument, Image
 
@@ -38,30 +45,15 @@ __all__ = [
     "SOURCE_HASH",
     "RetrievedNode",
     "grouped",
+    "recorded",
+    "text_of",
     "to_node",
     "to_node_with_score",
     "to_stored",
 ]
 
-RESERVED_KEY = "_diptych"
-"""The metadata key under which a document keeps what only LlamaIndex needs."""
-
-REF_DOC_ID = f"{RESERVED_KEY}.ref_doc_id"
-"""How a filter addresses the source document of a node."""
-
-SOURCE_HASH = "source_hash"
-"""What was in the source document of a node, so that a change is noticed."""
-
-_CLASSES: dict[str, type[BaseNode]] = {
-    "TextNode": TextNode,
-    "IndexNode": IndexNode,
-    "ImageNode": DiptychNode,
-    "Node": Node,
-    "Document": Document,
-}
-"""As which a node comes back, by its class name; any other as the first or third of these."""
-
-_KEPT_ELSEWHERE = {"embedding": True, "metadata": True, "text": True, "image": True}
+_MULTIMODAL: dict[str, type[Node]] = {"Node": Node, "Document": Document}
+"""The classes with resources, as which a node comes back that was of one of them."""
 
 
 class RetrievedNode(NodeWithScore):
@@ -101,66 +93,59 @@ def to_stored(node: BaseNode) -> Stored:
     """Return a node as a document to store.
 
     A node of metadata alone that has a vector is stored with what the vector was made of: its
-    metadata in words.
+    metadata in words. The URL of a picture is kept as a word of its metadata, ``image_url``, where
+    nothing asks for it.
+
+    Under ``RESERVED_KEY`` its metadata may say ``group``, ``order`` and ``source_hash``; nothing else
+    that stands there is taken, and nothing of it is stored as metadata.
 
     Raises:
         DocumentError: Neither text nor picture, or metadata that is not JSON.
         MediaError: The picture is not base64.
     """
-    dump = node.model_dump(mode="json", exclude=_KEPT_ELSEWHERE)
     text = own = node.get_content(MetadataMode.NONE)
     image = picture_of(node)
     if not own.strip() and node.embedding is not None and image is None:
         text = node.get_content(MetadataMode.EMBED)
-    resource = dump.get("text_resource")
-    if resource is not None:
-        resource["text"] = None
-    record = {
-        "ref_doc_id": node.ref_doc_id,
-        "type": node.class_name(),
-        "node": json.dumps(dump, ensure_ascii=False),
-    }
-    if not own.strip():  # a document has words or no text at all
-        record["text"] = own
-    if isinstance(node, ImageNode) and node.image is not None:
-        record["inline"] = "image"
-    said = node.metadata.get(RESERVED_KEY)
-    said = said if isinstance(said, Mapping) else {}
-    if said.get(SOURCE_HASH):
-        record[SOURCE_HASH] = said[SOURCE_HASH]
     text = text if text.strip() else ""
     if not text and image is None and has_picture(node):
         raise DocumentError(
             f"Node {node.node_id!r} has a picture at a URL and no text; diptych never fetches a URL. "
             "Download it and pass image_path= or image=, or give the node a text."
         )
+    place = place_of(node.metadata)
+    metadata = without_reserved(node.metadata)
+    if url := url_of(node):
+        metadata.setdefault("image_url", url)
     return Stored(
         text=text or None,
         image=image,
         id=node.node_id,
-        metadata={**node.metadata, RESERVED_KEY: record},
-        group=said.get("group"),
-        order=said.get("order", 0),
+        metadata=metadata,
+        group=place.group,
+        order=place.order,
+        reserved=record_of(node, own, place),
     )
 
 
 def to_node(stored: Stored) -> BaseNode:
-    """Return a stored document as the node that it was, or as a new one if it was none."""
-    record, metadata = _recorded(stored)
-    if not record:
-        fields: dict[str, Any] = {"id_": stored.id, "metadata": metadata, "text": stored.text or ""}
-        if stored.image is None:
-            return TextNode(**fields)
-        return _with_pictures(fields, (stored.image,))
-    dump: dict[str, Any] = {**json.loads(record["node"]), "metadata": metadata}
-    text = record.get("text", stored.text or "")
-    kind = _CLASSES.get(record["type"], DiptychNode if stored.image else TextNode)
-    if issubclass(kind, Node):
-        return _multimodal(kind, dump, text, stored.image)
-    _flatten(dump, text)
-    if stored.image is None or kind is not DiptychNode:
-        return kind.from_dict(dump)
-    return _with_pictures(dump, (stored.image,), inline="inline" in record)
+    """Return a stored document as the node that it was, or as a new one if it was none.
+
+    Text and picture are those of the document, never what is recorded of the node.
+    """
+    record = recorded(stored)
+    fields = {**record.fields, "id_": stored.id, "metadata": dict(stored.metadata)}
+    text = text_of(stored, record)
+    if record.kind in _MULTIMODAL:
+        return _multimodal(_MULTIMODAL[record.kind], fields, text, stored.image, record)
+    fields["text"] = text
+    if stored.image is not None:
+        fields.pop("index_id", None)
+        fields.pop("obj", None)
+        return _with_pictures(fields, (stored.image,), inline=record.is_inline)
+    if record.kind == "IndexNode" and "index_id" in fields:
+        return IndexNode(**fields)
+    return TextNode(**{k: v for k, v in fields.items() if k in TextNode.model_fields})
 
 
 def to_node_with_score(fused: FusedDocument) -> RetrievedNode:
@@ -173,85 +158,74 @@ def to_node_with_score(fused: FusedDocument) -> RetrievedNode:
     return found
 
 
+def recorded(stored: Stored) -> Record:
+    """Return what is known of the node that a document was."""
+    return read_record(stored.reserved, len(stored.metadata))
+
+
+def text_of(stored: Stored, record: Record) -> str:
+    """Return the text that the node of a document has."""
+    return (stored.text or "") if record.text is None else record.text
+
+
 def _to_one_node(fused: FusedDocument) -> BaseNode:
     documents = fused.documents
     if len(documents) == 1:
         return to_node(documents[0])
     first = next((document for document in documents if document.id == fused.id), documents[0])
-    record, metadata = _recorded(first)
-    dump = json.loads(record["node"]) if record else {"id_": first.id}
-    fields = {key: value for key, value in dump.items() if key in SHARED}
-    texts = [text for document in documents if (text := _text_of(document)).strip()]
-    fields |= {"text": "\n\n".join(texts), "metadata": metadata}
-    return _with_pictures(fields, fused.images) if fused.images else TextNode.from_dict(fields)
-
-
-def _text_of(stored: Stored) -> str:
-    """Return the text that the node of a document has."""
-    record, _ = _recorded(stored)
-    text: str = record.get("text", stored.text or "")
-    return text
-
-
-def _recorded(stored: Stored) -> tuple[Mapping[str, Any], dict[str, Any]]:
-    """Return what is known of the node that a document was, and the metadata without that."""
-    record = stored.metadata.get(RESERVED_KEY)
-    if record is None:
-        return {}, dict(stored.metadata)
-    metadata = {key: value for key, value in stored.metadata.items() if key != RESERVED_KEY}
-    return (record if isinstance(record, Mapping) and "node" in record else {}), metadata
+    fields = {key: value for key, value in recorded(first).fields.items() if key in SHARED}
+    texts = [text for one in documents if (text := text_of(one, recorded(one))).strip()]
+    fields |= {"id_": first.id, "text": "\n\n".join(texts), "metadata": dict(first.metadata)}
+    return _with_pictures(fields, fused.images) if fused.images else TextNode(**fields)
 
 
 def _with_pictures(
     fields: dict[str, Any], pictures: tuple[Image, ...], *, inline: bool = False
-) -> DiptychNode:
-    """Return a node whose fields hold the first picture: its path, else its bytes."""
-    first = pictures[0]
-    given = fields.get("image_path")
-    if not inline and not (given and Path(given).is_file()):
-        is_there = first.path is not None and first.path.is_file()
-        fields["image_path"] = str(first.path) if is_there else given
-    if inline or not fields.get("image_path"):
-        fields["image"] = _base64(first)
-    if fields.get("image_mimetype") is None:
-        fields["image_mimetype"] = _mime(first)
-    node: DiptychNode = DiptychNode.from_dict(fields)
+) -> TextNode:
+    """Return a node whose fields hold the first picture that can be read: its path, else its bytes.
+
+    LlamaIndex opens a path without a look at what is there, and of an image node without a picture
+    the file that the metadata names. So a path is given only when the picture is there, and without
+    any picture the node is none of an image.
+    """
+    shown = next((picture for picture in pictures if _is_readable(picture)), None)
+    if shown is None:
+        lost = LostPictureNode(**fields)
+        lost._pictures = pictures
+        return lost
+    if inline or shown.path is None:
+        fields["image"] = _base64(shown)
+    else:
+        fields["image_path"] = str(shown.path)
+    node = DiptychNode(**fields, image_mimetype=shown.mime)
     node._pictures = pictures
     return node
 
 
-def _flatten(dump: dict[str, Any], text: str) -> None:
-    """Write text and picture into the fields of a ``TextNode``, also when they were resources."""
-    dump.pop("text_resource", None)
-    resource = dump.pop("image_resource", None) or {}
-    dump["text"] = text
-    if not dump.get("image_path"):
-        dump["image_path"] = resource.get("path")
-
-
 def _multimodal(
-    kind: type[BaseNode], dump: dict[str, Any], text: str, image: Image | None
-) -> BaseNode:
-    if dump.get("text_resource") is not None:
-        dump["text_resource"]["text"] = text
-    resource = dump.get("image_resource")
-    if resource is not None and image is not None and not resource.get("url"):
-        path = resource.get("path")
-        if not (path and Path(path).is_file()):
-            resource["path"] = None
-            resource["data"] = _base64(image)
-    return kind.from_dict(dump)
+    kind: type[Node], fields: dict[str, Any], text: str, image: Image | None, record: Record
+) -> Node:
+    known = {name: value for name, value in fields.items() if name in kind.model_fields}
+    if record.has_text or text.strip():
+        known["text_resource"] = MediaResource(text=text, mimetype=fields.get("mimetype"))
+    if image is not None and _is_readable(image):
+        in_file = image.path if not record.is_inline else None
+        known["image_resource"] = MediaResource(
+            path=in_file,
+            data=image.read() if in_file is None else None,
+            mimetype=image.mime,
+        )
+    return kind(**known)
 
 
-def _base64(image: Image) -> str | None:
+def _is_readable(image: Image) -> bool:
+    """Whether a picture is there, and is the one that was stored."""
     try:
-        return base64.b64encode(image.read()).decode("ascii")
+        _ = image.header
     except (DiptychError, OSError):
-        return None
+        return False
+    return True
 
 
-def _mime(image: Image) -> str | None:
-    try:
-        return image.mime
-    except (DiptychError, OSError):
-        return None
+def _base64(image: Image) -> str:
+    return base64.b64encode(image.read()).decode("ascii")

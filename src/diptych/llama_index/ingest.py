@@ -26,9 +26,10 @@ from pydantic import PrivateAttr
 
 from diptych.errors import InvalidArgument
 from diptych.ingest import read
-from diptych.llama_index.convert import RESERVED_KEY, grouped
-from diptych.llama_index.node import DiptychNode, has_picture, shared_fields
+from diptych.llama_index.convert import grouped
+from diptych.llama_index.node import DiptychNode, LostPictureNode, has_picture, shared_fields
 from diptych.report import Failure
+from diptych.reserved import place_of
 from diptych.types import Document as Stored
 
 __all__ = ["DiptychReader", "KeepPictures"]
@@ -91,9 +92,8 @@ class KeepPictures(TransformComponent):
         chunks = self._transform([_words_of(node, text)], options) if text.strip() else []
         if len(chunks) < 2:
             return [_with_picture(node, chunks[0] if chunks else None)]
-        said = node.metadata.get(RESERVED_KEY) or {}
-        group = said.get("group") or node.node_id
-        first = said.get("order", 0)
+        place = place_of(node.metadata)
+        group, first = place.group or node.node_id, place.order
         return [
             *(grouped(c, group=group, order=first + at) for at, c in enumerate(chunks)),
             grouped(_with_picture(node, None), group=group, order=first),
@@ -152,7 +152,7 @@ def _with_picture(node: BaseNode, chunk: BaseNode | None) -> DiptychNode:
         }
     text = "" if chunk is None else chunk.get_content(MetadataMode.NONE)
     made = DiptychNode(text=text, **fields)
-    if isinstance(node, DiptychNode):
+    if isinstance(node, DiptychNode | LostPictureNode):
         made._pictures = node._pictures
     return made
 

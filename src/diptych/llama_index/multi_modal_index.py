@@ -24,7 +24,7 @@ from llama_index.core.vector_stores.types import BasePydanticVectorStore
 from diptych.checks import list_of
 from diptych.errors import DiptychError, InvalidArgument
 from diptych.llama_index.chat import context_chat
-from diptych.llama_index.convert import REF_DOC_ID, RESERVED_KEY, SOURCE_HASH, grouped
+from diptych.llama_index.convert import REF_DOC_ID, grouped, recorded
 from diptych.llama_index.engines import DiptychQueryEngine, with_blocks
 from diptych.llama_index.ingest import KeepPictures
 from diptych.llama_index.models import Model, embedding_of, new_store, store_in
@@ -32,6 +32,7 @@ from diptych.llama_index.node import has_picture, picture_of
 from diptych.llama_index.retriever import DiptychRetriever
 from diptych.llama_index.vector_store import DiptychVectorStore
 from diptych.report import Failure
+from diptych.reserved import place_of
 
 __all__ = ["DiptychMultiModalIndex"]
 
@@ -283,10 +284,12 @@ class DiptychMultiModalIndex(VectorStoreIndex):
     def ref_doc_info(self) -> dict[str, RefDocInfo]:
         """The nodes and the metadata of every document that was added."""
         infos: dict[str, RefDocInfo] = {}
-        for node in self.vector_store.get_nodes():
-            if node.ref_doc_id is not None:
-                info = infos.setdefault(node.ref_doc_id, RefDocInfo(metadata=dict(node.metadata)))
-                info.node_ids.append(node.node_id)
+        index = self.vector_store.client
+        for stored in [] if index is None else index.get():
+            source = recorded(stored).ref_doc_id
+            if source is not None:
+                info = infos.setdefault(source, RefDocInfo(metadata=dict(stored.metadata)))
+                info.node_ids.append(stored.id)
         return infos
 
     def build_index_from_nodes(self, nodes: Sequence[BaseNode], **insert_kwargs: Any) -> IndexDict:
@@ -307,8 +310,9 @@ class DiptychMultiModalIndex(VectorStoreIndex):
             return {}
         found: dict[str, dict[str, str]] = {}
         for stored in index.get(where={REF_DOC_ID: {"$in": list(ref_doc_ids)}}):
-            record = stored.metadata[RESERVED_KEY]
-            found.setdefault(record["ref_doc_id"], {})[stored.id] = record.get(SOURCE_HASH, "")
+            record = recorded(stored)
+            if record.ref_doc_id is not None:
+                found.setdefault(record.ref_doc_id, {})[stored.id] = record.source_hash
         return found
 
     def _add_nodes_to_index(
@@ -367,8 +371,8 @@ def _is_text(node: BaseNode) -> bool:
 
 
 def _group(node: BaseNode) -> dict[str, Any]:
-    said = node.metadata.get(RESERVED_KEY) or {}
-    return {"group": said.get("group"), "order": said.get("order", 0)}
+    place = place_of(node.metadata)
+    return {"group": place.group, "order": place.order}
 
 
 def _state(document: Document) -> str:

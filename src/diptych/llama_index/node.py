@@ -18,13 +18,22 @@ from llama_index.core.schema import (
     MediaResource,
     MetadataMode,
     Node,
+    TextNode,
 )
 from pydantic import PrivateAttr
 
 from diptych.errors import DiptychError, MediaError
 from diptych.types import Image
 
-__all__ = ["SHARED", "DiptychNode", "has_picture", "picture_of", "shared_fields"]
+__all__ = [
+    "SHARED",
+    "DiptychNode",
+    "LostPictureNode",
+    "has_picture",
+    "picture_of",
+    "shared_fields",
+    "url_of",
+]
 
 SHARED = frozenset(
     {
@@ -102,6 +111,23 @@ class DiptychNode(ImageNode):
         return blocks
 
 
+class LostPictureNode(TextNode):
+    """The text of a stored node whose pictures can no longer be read, which it says to the model.
+
+    It is not an image node: of one without a picture LlamaIndex would open whatever file the metadata
+    names as ``file_path``. Added again, it still refers to its pictures, so that none is forgotten.
+    """
+
+    _pictures: tuple[Image, ...] = PrivateAttr(default=())
+
+    def get_content_blocks(self, metadata_mode: MetadataMode = MetadataMode.NONE) -> list[Any]:
+        """Return blocks of metadata and text, and say in words that pictures are missing."""
+        blocks = list(self.get_metadata_content_blocks(metadata_mode))
+        if self.text.strip():
+            blocks.append(TextBlock(text=self.text))
+        return blocks + [_block(picture) for picture in self._pictures]
+
+
 def shared_fields(node: BaseNode) -> dict[str, Any]:
     """Return what a node of another class needs to stand for a node: all but its content."""
     return {name: copy(getattr(node, name)) for name in SHARED if hasattr(node, name)}
@@ -109,6 +135,8 @@ def shared_fields(node: BaseNode) -> dict[str, Any]:
 
 def has_picture(node: BaseNode) -> bool:
     """Whether a node refers to a picture, which need not be readable."""
+    if isinstance(node, LostPictureNode):
+        return True
     if isinstance(node, ImageNode):
         fields = (node.image, node.image_path, node.image_url)
         return any(fields) or (isinstance(node, DiptychNode) and bool(node.pictures))
@@ -124,7 +152,7 @@ def picture_of(node: BaseNode) -> Image | None:
     Raises:
         MediaError: The node holds something else than base64.
     """
-    if isinstance(node, DiptychNode) and node._pictures:
+    if isinstance(node, DiptychNode | LostPictureNode) and node._pictures:
         return node._pictures[0]
     if isinstance(node, ImageNode):
         return _picture(node.image, node.image_path, node.image_url, node.node_id)
@@ -133,6 +161,13 @@ def picture_of(node: BaseNode) -> Image | None:
         return None
     path = str(resource.path) if resource.path else None
     return _picture(resource.data, path, str(resource.url or ""), node.node_id)
+
+
+def url_of(node: BaseNode) -> str:
+    """Return the URL of a node's picture, which is not fetched; "" without one."""
+    resource = node.image_resource if isinstance(node, Node) else None
+    url = node.image_url if isinstance(node, ImageNode) else getattr(resource, "url", None)
+    return "" if url is None or str(url)[:5].lower() == "data:" else str(url)
 
 
 def _picture(
