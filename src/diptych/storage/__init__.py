@@ -4,6 +4,7 @@ from diptych.errors import Conflict
 from diptych.storage.approximate import IndexKind
 from diptych.storage.database import Database
 from diptych.storage.local import LocalStorage, State
+from diptych.storage.network import NetworkFolderWarning
 from diptych.storage.pictures import PicturePolicy
 from diptych.storage.rows import Row, Space, Stub
 from diptych.storage.writer import VectorRows
@@ -13,6 +14,7 @@ __all__ = [
     "Database",
     "IndexKind",
     "LocalStorage",
+    "NetworkFolderWarning",
     "PicturePolicy",
     "Row",
     "Space",

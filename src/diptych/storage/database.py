@@ -35,6 +35,8 @@ class CommitState:
     removals: int
     generation: int
     last_key: int
+    identity: str = ""
+    """Of the index."""
 
 
 class Database(Connection):
@@ -43,7 +45,9 @@ class Database(Connection):
     def state(self) -> CommitState:
         """Return which commit the database is at."""
         last = "coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'documents'), 0)"
-        return CommitState(*self.one(f"SELECT commits, removals, generation, {last} FROM state"))
+        return CommitState(
+            *self.one(f"SELECT commits, removals, generation, {last}, identity FROM state")
+        )
 
     def identity(self) -> str:
         """Return what tells this index from every other one."""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych.errors import CorruptionError
+from diptych.storage.anchor import replaced
 from diptych.storage.approximate import IndexKind
 from diptych.storage.cache import read_cache, write_cache
 from diptych.storage.connection import repair_command
@@ -49,6 +50,8 @@ class Loaded:
         self.indexes: dict[str, VectorIndex] = {}
         self.spaces: dict[str, Space] = {}
         self.at = _NOWHERE
+        self.identity = ""
+        """Of the index that was followed first, and is followed ever after."""
         self._kind = kind
         self._cached_rows: dict[str, int] = {}
 
@@ -57,6 +60,7 @@ class Loaded:
 
         Raises:
             CorruptionError: Segments are damaged or missing.
+            StorageError: It is the database of another index.
         """
         while True:
             contents = self._contents(database)
@@ -94,7 +98,9 @@ class Loaded:
 
     def forget(self) -> None:
         """Start anew the next time."""
+        identity = self.identity
         self.__init__(self._kind)  # type: ignore[misc]  # the same as a new one
+        self.identity = identity
 
     def keep(self, database: Database, path: Path) -> None:
         """Cache what the approximate indexes know, unless nearly all of that is cached already."""
@@ -139,6 +145,9 @@ class Loaded:
         database.begin()
         try:
             state = database.state()
+            if self.identity and state.identity != self.identity:
+                raise replaced(database.path.parent if database.path else Path())
+            self.identity = state.identity
             continues = (
                 state.generation == self.at.generation
                 and state.commits >= self.at.commits

@@ -16,9 +16,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from diptych.errors import ClosedError, StorageError
+from diptych.errors import ClosedError, CorruptionError, StorageError
 from diptych.image import Image
 from diptych.storage import files
+from diptych.storage.anchor import Anchor, replaced
 from diptych.storage.approximate import IndexKind
 from diptych.storage.changes import WritableDatabase
 from diptych.storage.database import DATABASE, Database
@@ -26,6 +27,7 @@ from diptych.storage.failures import is_there
 from diptych.storage.faiss_index import Keys, VectorIndex
 from diptych.storage.loaded import Loaded
 from diptych.storage.locks import ReadWriteLock, WriterLock
+from diptych.storage.network import warn_of_network
 from diptych.storage.pictures import PicturePolicy, Pictures
 from diptych.storage.pool import Pool
 from diptych.storage.rows import Row, Space
@@ -85,6 +87,7 @@ class LocalStorage:
         self._of_thread = threading.local()
         self._writer: Writer | None = None
         self._pool: Pool | None = None
+        self._anchor: Anchor | None = None
         self._process_lock = WriterLock(path, lock_timeout) if path else None
         self._is_verified = True
         self._paused = (False, False)
@@ -139,6 +142,7 @@ class LocalStorage:
                     in_memory = self._writer.database if self._writer and not self.is_new else None
                     yield self._state(in_memory)
                     return
+                self._check_place()
                 with self._pool.connection() as database:
                     database.begin()
                     if database.state() == self._loaded.at:
@@ -147,7 +151,7 @@ class LocalStorage:
             with self._lock.writing():
                 if self._pool is not None:
                     with self._pool.connection() as database:
-                        self._loaded.follow(database, self._folder)
+                        self._follow(database)
 
     def create(self, spaces: Mapping[str, Space], settings: Mapping[str, str]) -> None:
         """Make the store and record which models its vectors come from.
@@ -254,7 +258,9 @@ class LocalStorage:
         if self._closed:
             return
         is_new, self._closed = self.is_new, True
-        self._keep_cache()
+        is_ours = self._anchor is None or self._anchor.is_untouched
+        if is_ours:
+            self._keep_cache()
         self._loaded = Loaded(self._kind)
         if self.path is None:
             if self._writer is not None:
@@ -263,7 +269,7 @@ class LocalStorage:
             is_writer = self._process_lock is not None and self._process_lock.is_held
             with CONNECTED.leaving(self.path) as alone:
                 self._disconnect()
-                if alone and self._is_verified and is_writer and not is_new:
+                if alone and self._is_verified and is_writer and is_ours and not is_new:
                     self._seal(self.path / DATABASE)
         if self._process_lock is not None:
             self._process_lock.release()
@@ -279,6 +285,8 @@ class LocalStorage:
 
     def _open(self, path: Path) -> None:
         """Connect to the database, check that it is whole, and load the vectors."""
+        warn_of_network(path)
+        anchor = Anchor(path / DATABASE)
         with CONNECTED.entering(path) as alone:
             if alone:
                 self._is_verified = is_sealed(path / DATABASE) or self._recover(path / DATABASE)
@@ -291,12 +299,31 @@ class LocalStorage:
                 CONNECTED.leave(path)
                 return
             self._loaded.follow(database, self._folder)
-            self._pool = Pool(path / DATABASE)
+            self._pool, self._anchor = Pool(path / DATABASE), anchor
+            anchor.settle()
         except BaseException:
             CONNECTED.leave(path)
             raise
         finally:
             database.close()
+
+    def _check_place(self) -> None:
+        """Make sure that the folder is the one that was opened.
+
+        Raises:
+            StorageError: It was removed, renamed or replaced.
+        """
+        if self._anchor is not None:
+            pool = self._pool
+            self._anchor.check(pool.renew if pool is not None else lambda: None)
+
+    def _follow(self, database: Database) -> None:
+        """Take over what was committed by others."""
+        try:
+            self._loaded.follow(database, self._folder)
+        except CorruptionError:
+            self._check_place()  # files of a folder that has just gone are not damaged
+            raise
 
     def _recover(self, path: Path) -> bool:
         """Check a database whose last writer was killed, tidy up after it, and seal it.
@@ -393,10 +420,32 @@ class LocalStorage:
         with self._threads:
             if self._closed:
                 raise ClosedError("The index has been closed. Open it again.")
+            self._check_place_for_writing()
             if self._writer is None or self._writer.is_broken:
                 self._writer = self._become_writer(create)
             self._writer.catch_up()
-            yield self._writer
+            try:
+                yield self._writer
+            finally:
+                if self._anchor is not None:
+                    self._anchor.settle()
+
+    def _check_place_for_writing(self) -> None:
+        """As :meth:`_check_place`, and ask the database which index it is.
+
+        While we are the writer nobody else commits. When the file was written over all the same, what the
+        writer's connection has in memory is not what is in the file, and another one takes its place.
+        """
+        self._check_place()
+        if self._pool is None or self.path is None:
+            return
+        with self._pool.connection() as database:
+            state = None if database.is_empty else database.state()
+        if state is None or state.identity != self._loaded.identity:
+            raise replaced(self.path)
+        if state != self._loaded.at and self._writer is not None:
+            self._writer.database.close()
+            self._writer.is_broken = True
 
     def _become_writer(self, create: bool) -> Writer:
         if self.path is None:
@@ -405,6 +454,7 @@ class LocalStorage:
             )
         if self._process_lock is None or (not create and not is_there(self.path / DATABASE)):
             raise ClosedError("Nothing has been added to the index yet.")
+        warn_of_network(self.path)
         if create:
             self._make_folder(self.path)
         self._process_lock.acquire()
@@ -431,8 +481,9 @@ class LocalStorage:
             raise
         if self._pool is not None or self._writer is not None:
             CONNECTED.leave(path)  # it was counted when it was opened
-        elif not database.is_empty:
-            self._pool = Pool(path / DATABASE)
+        else:
+            self._anchor = Anchor(path / DATABASE)
+            self._pool = None if database.is_empty else Pool(path / DATABASE)
         return Writer(path, database, self.pictures, self._loaded, self._lock)
 
     def _make_folder(self, path: Path) -> None:

@@ -26,6 +26,7 @@ class Pool:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._idle: list[Database] = []
+        self._round = 0
         self._mutex = threading.Lock()
 
     @contextmanager
@@ -33,21 +34,22 @@ class Pool:
         """Lend a connection."""
         with self._mutex:
             database = self._idle.pop() if self._idle else None
+            of_round = self._round
         if database is None:
             database = Database(self._path)
         try:
             yield database
         finally:
-            self._take_back(database)
+            self._take_back(database, of_round)
 
-    def _take_back(self, database: Database) -> None:
+    def _take_back(self, database: Database, of_round: int) -> None:
         try:
             database.rollback()
         except StorageError:
             database.close()
             return
         with self._mutex:
-            if len(self._idle) < KEPT:
+            if of_round == self._round and len(self._idle) < KEPT:
                 self._idle.append(database)
                 return
         database.close()
@@ -57,6 +59,12 @@ class Pool:
         with self._mutex:
             while self._idle:
                 self._idle.pop().close()
+
+    def renew(self) -> None:
+        """Let every connection that is lent from now on be a new one, which has nothing in memory yet."""
+        with self._mutex:
+            self._round += 1
+        self.close()
 
     def abandon(self) -> None:
         """Leave the connections to the parent, in a forked child."""
