@@ -15,8 +15,9 @@ from diptych.cli import app
 from diptych.errors import CorruptionError, StorageError
 from diptych.image import Image
 from diptych.maintenance import backup, verify
-from diptych.storage import connection, files
+from diptych.storage import connection
 from diptych.storage.failures import is_damage, is_passing, is_unread_page
+from diptych.storage.files import Files
 from diptych.storage.segments import scan_segments
 from stubs import StubJoint, StubText, png
 
@@ -48,7 +49,11 @@ def fail(monkeypatch):
     failing = {}
     originals = builtins.open, os.open, os.listdir, os.scandir
 
-    def check(path):
+    def check(path, folder=None):
+        if folder is not None:
+            path = os.path.join(os.readlink(f"/proc/self/fd/{folder}"), path)
+        elif isinstance(path, int):
+            path = os.readlink(f"/proc/self/fd/{path}")
         if isinstance(path, str | os.PathLike):
             for place, number in failing.items():
                 if os.fspath(path).endswith(place):
@@ -59,7 +64,7 @@ def fail(monkeypatch):
         return originals[0](path, *arguments, **options)
 
     def failing_os_open(path, *arguments, **options):
-        check(path)
+        check(path, options.get("dir_fd"))
         return originals[1](path, *arguments, **options)
 
     def failing_list(path=".", *arguments):
@@ -325,15 +330,15 @@ def test_a_picture_whose_origin_cannot_be_read_stays_where_it_is(tmp_path, fail)
 def test_segments_are_not_scanned_past_one_that_cannot_be_read(path, fail):
     fail(place_of(path, "segment").name, errno.EIO)
     with pytest.raises(StorageError, match="could not be read: Input/output error"):
-        scan_segments(path / "segments", set())
+        scan_segments(Files(path), set())
 
 
 def test_missing_is_damage_and_unreadable_is_not(tmp_path, fail):
     with pytest.raises(CorruptionError, match="is missing"):
-        files.read(tmp_path / "segments" / "none")
+        Files(tmp_path).read("segments/none", limit=100)
     (tmp_path / "file").write_bytes(b"x")
     with pytest.raises(CorruptionError, match="is missing"):
-        files.read(tmp_path / "file" / "below")
+        Files(tmp_path).read("file/below", limit=100)
 
 
 def test_backup_of_an_index_with_an_unreadable_file_names_it(path, tmp_path, fail):

@@ -25,8 +25,8 @@ from diptych.page import Section, render_page
 from diptych.report import AddReport
 from diptych.retriever import MultimodalRetriever
 from diptych.storage.connection import quoted
-from diptych.storage.failures import is_there, list_folder
-from diptych.storage.local import DATABASE
+from diptych.storage.files import Files
+from diptych.storage.layout import DATABASE
 from diptych.storage.unborn import check_is_free
 from diptych.types import Query
 
@@ -364,7 +364,7 @@ def _open(
     """Open an index with the models that it remembers, or with those that are asked for."""
     if not create:
         _exists(path)
-    remembered = _remembered(path, needed=models is None) if is_there(path / DATABASE) else ""
+    remembered = _remembered(path, needed=models is None) if Files(path).has(DATABASE) else ""
     chosen = models or remembered or DEFAULT
     text, image = load_models(chosen)
     return MultimodalIndex(
@@ -434,12 +434,12 @@ def _joined(paths: Sequence[Path]) -> str:
 
 
 def _exists(path: Path) -> None:
-    if not list_folder(path):
+    if not Files(path).kinds():
         raise FormatError(
             f"There is no index at {str(path)!r}. Make one with: diptych add PATH --index {quoted(path)}"
         )
-    if not is_there(path / DATABASE):  # the very first writer may have been killed
-        check_is_free(path)
+    if not Files(path).has(DATABASE):  # the very first writer may have been killed
+        check_is_free(Files(path))
 
 
 def _filter(text: str | None) -> Any:

@@ -16,7 +16,6 @@ import base64
 import json
 import os
 import re
-import shutil
 import zipfile
 import zlib
 from collections.abc import Container
@@ -36,7 +35,7 @@ from diptych.index.zipped import MAX_ENTRIES, RATIO
 from diptych.report import AddReport, Failure
 from diptych.reserved import merged
 from diptych.storage import LocalStorage, Space, State
-from diptych.storage.backup import copy_state
+from diptych.storage.backup import copied_state
 from diptych.types import Document
 
 __all__ = [
@@ -83,19 +82,16 @@ def export_folder(folder: Path, file: Path) -> AddReport:
         )
     partial, state = file.with_name(f"{file.name}.partial"), file.with_name(f"{file.name}.state")
     try:
-        if state.exists():  # of an export that was killed
-            shutil.rmtree(state)
-        state.mkdir(parents=True)
-        copy_state(folder, state)
-        storage = LocalStorage(state)
-        try:
-            with (
-                storage.reading() as found,
-                zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive,
-            ):
-                report = _write(found, archive)
-        finally:
-            storage.close()
+        with copied_state(folder, state):
+            storage = LocalStorage(state)
+            try:
+                with (
+                    storage.reading() as found,
+                    zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive,
+                ):
+                    report = _write(found, archive)
+            finally:
+                storage.close()
         with open(partial, "rb+") as written:
             os.fsync(written.fileno())
         os.replace(partial, file)
@@ -108,7 +104,6 @@ def export_folder(folder: Path, file: Path) -> AddReport:
         ) from error
     finally:
         partial.unlink(missing_ok=True)
-        shutil.rmtree(state, ignore_errors=True)
     return report
 
 

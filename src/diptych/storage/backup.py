@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from diptych.errors import CorruptionError, FormatError, StorageError
-from diptych.storage import files
-from diptych.storage.connection import quoted, repair_command
+from diptych.media import MAX_BYTES
 from diptych.storage.database import Database
-from diptych.storage.failures import is_missing, is_there, unreadable
-from diptych.storage.local import DATABASE
+from diptych.storage.failures import is_there
+from diptych.storage.files import (
+    TEMPORARY_PREFIX,
+    Files,
+    make_folder,
+    quoted,
+    repair_command,
+    sync_folder,
+)
+from diptych.storage.layout import DATABASE, FILES, FOLDERS, SEGMENTS
 from diptych.storage.maintenance import verify_folder
+from diptych.storage.pictures import picture_files
 from diptych.storage.seal import CONNECTED, seal
+from diptych.storage.segments import MOST_BYTES
 from diptych.storage.unborn import check_is_free
 from diptych.storage.verify import MENDABLE, Problem
-from diptych.storage.writer import SEGMENTS
 
-__all__ = ["BackupReport", "backup_folder", "copy_state"]
+__all__ = ["BackupReport", "backup_folder", "copied_state"]
 
 ATTEMPTS = 20
 """How often the copy starts again because the writer has replaced a segment meanwhile. What was copied
@@ -59,11 +68,10 @@ def backup_folder(folder: Path, to: Path) -> BackupReport:
             "Choose a place outside."
         )
     partial = to.with_name(f"{to.name}.partial")
-    try:
-        if partial.exists():  # of a backup that was killed
-            shutil.rmtree(partial)
-        files.make_folder(partial)
-        report = copy_state(folder, partial)
+    with (
+        _translated(f"The backup of {str(folder)!r} to {str(to)!r}"),
+        copied_state(folder, partial) as report,
+    ):
         checked = verify_folder(partial)
         if not checked.is_whole:
             raise _not_kept(folder, checked.problems)
@@ -71,64 +79,77 @@ def backup_folder(folder: Path, to: Path) -> BackupReport:
         if to.exists():
             to.rmdir()
         os.replace(partial, to)
-        files.sync_folder(to.parent)
-    except OSError as error:
-        if isinstance(error, StorageError):
-            raise
-        raise StorageError(
-            f"The backup of {str(folder)!r} to {str(to)!r} failed: {error.strerror or error}. Free space "
-            "or fix the permissions and try again."
-        ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        sync_folder(to.parent)
     return report
 
 
-def copy_state(folder: Path, to: Path) -> BackupReport:
-    """Copy one committed state of an index into an empty folder.
+@contextmanager
+def copied_state(folder: Path, to: Path) -> Iterator[BackupReport]:
+    """Copy one committed state of an index into a folder that goes away after the block.
 
     Raises:
-        FormatError: There is no index.
+        FormatError: There is no index, or something else than a left-over of a copy is at ``to``.
         CorruptionError: A file that the index needs is missing.
         StorageError: The disk failed, or the writer was never still.
     """
-    if not is_there(folder / DATABASE):
-        if not is_there(folder):
-            raise FormatError(f"There is no index at {str(folder)!r}. Give the folder of one.")
-        check_is_free(folder)
-        raise _nothing_stored(folder)
+    if os.path.lexists(to):
+        _check_is_left_over(to)
+        shutil.rmtree(to)
+    make_folder(to)
+    try:
+        yield _copy_state(Files(folder), Files(to))
+    finally:
+        shutil.rmtree(to, ignore_errors=True)
+
+
+def _check_is_left_over(path: Path) -> None:
+    """Refuse to remove what no copy of an index has left behind when it was killed."""
+    names = os.listdir(path) if path.is_dir() and not path.is_symlink() else [""]
+    if not all(n in FOLDERS | FILES or n.startswith(TEMPORARY_PREFIX) for n in names):
+        raise FormatError(
+            f"Something is at {str(path)!r}, where the copy would be made, and it is no left-over of an "
+            "earlier one. Move it, or choose another name for the copy."
+        )
+
+
+def _copy_state(source: Files, target: Files) -> BackupReport:
+    if not is_there(source.folder):
+        raise FormatError(f"There is no index at {str(source.folder)!r}. Give the folder of one.")
+    source.check_layout()
+    if not source.has(DATABASE):
+        check_is_free(source)
+        raise _nothing_stored(source.folder)
     for _ in range(ATTEMPTS):
-        wanted, documents = _copy_database(folder, to)
-        missing = [place for place in sorted(wanted) if not _copy_file(folder / place, to / place)]
+        wanted, documents = _copy_database(source.folder, target)
+        missing = [place for place in sorted(wanted) if not _copy_file(source, target, place)]
         if not missing:
-            _drop_what_is_not(wanted, to)
-            sizes = [(to / place).stat().st_size for place in wanted]
-            sizes.append((to / DATABASE).stat().st_size)
-            return BackupReport(documents, len(sizes), sum(sizes))
-        if _still_wants(folder, missing[0]):
+            _drop_what_is_not(wanted, target)
+            return BackupReport(documents, len(wanted) + 1, target.total_bytes())
+        if _still_wants(source.folder, missing[0]):
             raise CorruptionError(
-                f"The file {str(folder / missing[0])!r} is missing. Run: {repair_command(folder)}, or "
-                "restore it from a backup."
+                f"The file {str(source.path(missing[0]))!r} is missing. Run: "
+                f"{repair_command(source.folder)}, or restore it from a backup."
             )
     raise StorageError(
-        f"The index {str(folder)!r} was rewritten {ATTEMPTS} times while it was copied. Try again when "
-        "less is written to it."
+        f"The index {str(source.folder)!r} was rewritten {ATTEMPTS} times while it was copied. Try again "
+        "when less is written to it."
     )
 
 
-def _copy_database(folder: Path, to: Path) -> tuple[set[str], int]:
+def _copy_database(folder: Path, target: Files) -> tuple[set[str], int]:
     """Copy the database, and return which files it refers to and how many documents it has."""
-    files.remove(to / DATABASE)
+    target.remove(DATABASE)
+    path = target.path(DATABASE)
     with CONNECTED.inside(folder):
         source = Database(folder / DATABASE)
         try:
             if source.is_empty:
-                check_is_free(folder)
+                check_is_free(Files(folder))
                 raise _nothing_stored(folder)
-            source.copy_to(to / DATABASE)
+            source.copy_to(path)
         finally:
             source.close()
-    copy = Database(to / DATABASE)
+    copy = Database(path)
     try:
         places = {f"{SEGMENTS}/{name}" for name in copy.segment_names()}
         places |= {place for place in copy.picture_places() if not os.path.isabs(place)}
@@ -138,17 +159,19 @@ def _copy_database(folder: Path, to: Path) -> tuple[set[str], int]:
         copy.close()
 
 
-def _copy_file(source: Path, target: Path) -> bool:
+def _copy_file(source: Files, target: Files, place: str) -> bool:
     """Copy a file that is written once, and tell whether it was there."""
-    if target.exists():
+    if target.has(place):
         return True
+    if not source.has(place):
+        return False
+    limit = MOST_BYTES if place.startswith(f"{SEGMENTS}/") else MAX_BYTES
     try:
-        data = source.read_bytes()
-    except OSError as error:
-        if is_missing(error):
-            return False
-        raise unreadable(source, error) from error
-    files.write(target, data)
+        target.write(place, source.read(place, limit=limit))
+    except CorruptionError:
+        if source.has(place):
+            raise
+        return False  # the writer has removed it meanwhile
     return True
 
 
@@ -187,9 +210,20 @@ def _not_kept(folder: Path, problems: Sequence[Problem]) -> StorageError:
     )
 
 
-def _drop_what_is_not(wanted: set[str], to: Path) -> None:
+def _drop_what_is_not(wanted: set[str], target: Files) -> None:
     """Remove files of earlier attempts."""
-    for pattern in (f"{SEGMENTS}/*", "assets/*/*"):
-        for path in to.glob(pattern):
-            if path.relative_to(to).as_posix() not in wanted:
-                files.remove(path)
+    found = [*(f"{SEGMENTS}/{name}" for name in target.names(SEGMENTS)), *picture_files(target)]
+    for place in set(found) - wanted:
+        target.remove(place)
+
+
+@contextmanager
+def _translated(what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, StorageError):
+            raise
+        raise StorageError(
+            f"{what} failed: {error.strerror or error}. Free space or fix the permissions and try again."
+        ) from error

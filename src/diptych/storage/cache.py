@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from diptych.errors import StorageError
-from diptych.storage import files
+from diptych.errors import FormatError, StorageError
+from diptych.storage.files import Files
+from diptych.storage.layout import CACHE
 
 __all__ = ["CACHE", "read_cache", "user_key", "write_cache"]
 
-CACHE = "cache"
 _MAC_BYTES = 32
 _log = logging.getLogger(__name__)
 
@@ -74,24 +74,38 @@ def write_cache(
         return
     content = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
     try:
-        files.write(folder / CACHE / name, _mac(key, belongs_to, content) + content)
+        Files(folder).write(f"{CACHE}/{name}", _mac(key, belongs_to, content) + content)
     except StorageError as error:
         _log.info("The approximate index %s was not cached: %s", name, error)
 
 
-def read_cache(folder: Path, name: str, belongs_to: str) -> dict[str, NDArray[Any]] | None:
-    """Return what an approximate index knew; None when nothing is kept, or it is not ours."""
-    path = folder / CACHE / name
-    key = user_key() if path.exists() else None
+def read_cache(
+    folder: Path, name: str, belongs_to: str, *, limit: int
+) -> dict[str, NDArray[Any]] | None:
+    """Return what an approximate index knew; None when nothing is kept, or it is not ours.
+
+    Args:
+        folder: The folder of the index.
+        name: Of the file.
+        belongs_to: What it must have been written for.
+        limit: The most bytes that it can have.
+
+    Raises:
+        FormatError: There is a link or the like in its place.
+    """
+    files, place = Files(folder), f"{CACHE}/{name}"
+    key = user_key() if files.has(place) else None
     if key is None:
         return None
     try:
-        data = path.read_bytes()
-    except OSError:
+        data = files.read(place, limit=limit)
+    except FormatError:
+        raise
+    except StorageError:
         return None
     mac, content = data[:_MAC_BYTES], data[_MAC_BYTES:]
     if not hmac.compare_digest(mac, _mac(key, belongs_to, content)):
-        _log.info("%s is not from here, or damaged; the index is built again.", path)
+        _log.info("%s is not from here, or damaged; the index is built again.", files.path(place))
         return None
     try:
         found: dict[str, NDArray[Any]] = load(content)

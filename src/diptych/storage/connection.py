@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sqlite3
-import subprocess
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +12,8 @@ from typing import Any, Literal
 
 from diptych.errors import ClosedError, CorruptionError, FormatError, StorageError
 from diptych.storage.failures import advice, is_damage
+from diptych.storage.files import Files, quoted, repair_command
+from diptych.storage.layout import database_files
 from diptych.storage.schema import (
     APPLICATION_ID,
     FORMAT_VERSION,
@@ -22,31 +22,30 @@ from diptych.storage.schema import (
     journal_mode,
 )
 
-__all__ = ["BUSY_SECONDS", "Connection", "Mode", "quoted", "repair_command"]
+__all__ = [
+    "BUSY_SECONDS",
+    "Connection",
+    "Mode",
+    "check_database_files",
+    "connect",
+    "quoted",
+    "repair_command",
+]
 
 BUSY_SECONDS = 30.0
 """How long a commit waits for the readers of other processes, and they for it. Both are short."""
+
+_PRAGMAS = (
+    "cell_size_check = ON",
+    "synchronous = FULL",
+    "cache_size = -2000",  # in kB; the file could ask for more
+    "cache_spill = OFF",  # a large transaction shuts readers out at its commit, not before
+)
 
 Mode = Literal["read", "write", "create"]
 
 _ABANDONED: list[sqlite3.Connection] = []
 """Connections of the parent process, which a forked child must neither use nor close."""
-
-
-def repair_command(folder: str | os.PathLike[str]) -> str:
-    """Return what a message tells the user to run when files of an index are damaged.
-
-    It can be pasted into a shell, whatever the folder is called.
-    """
-    return f"diptych verify {quoted(folder)} --repair"
-
-
-def quoted(path: str | os.PathLike[str]) -> str:
-    """Return a path as one argument of a command."""
-    given = os.fspath(path)
-    if given.startswith("-"):  # would be taken for an option
-        given = os.path.join(os.curdir, given)
-    return subprocess.list2cmdline([given]) if os.name == "nt" else shlex.quote(given)
 
 
 class Connection:
@@ -66,7 +65,9 @@ class Connection:
         self._mutex = threading.RLock()
         self._raw: sqlite3.Connection | None = None
         with self.translated():
-            self._raw = _connect(path, mode)
+            self._raw = connect(path, mode)
+            for pragma in _PRAGMAS:
+                self._raw.execute(f"PRAGMA {pragma}")
             self._raw.create_function("lowered", 1, _lowered, deterministic=True)
         self.is_empty = False
         """Whether there are no tables yet: nothing was ever committed."""
@@ -210,9 +211,20 @@ class Connection:
         )
 
 
-def _connect(path: Path | None, mode: Mode) -> sqlite3.Connection:
+def connect(path: Path | None, mode: Mode) -> sqlite3.Connection:
+    """Open a database file, in which SQLite has not looked yet.
+
+    SQLite opens by path, follows links, and reads what lies beside: all of that is looked at before,
+    and the database again afterwards.
+
+    Raises:
+        FormatError: There is a link or the like among these files.
+        sqlite3.Error: The file cannot be opened.
+    """
     source = ":memory:"
+    before: os.stat_result | None = None
     if path is not None:
+        before = check_database_files(path)
         # A reader opens for writing where it may, because after a crash someone must roll back.
         may_write = mode != "read" or (os.access(path.parent, os.W_OK) and os.access(path, os.W_OK))
         how = {"create": "rwc", "write": "rw", "read": "rw" if may_write else "ro"}[mode]
@@ -221,14 +233,31 @@ def _connect(path: Path | None, mode: Mode) -> sqlite3.Connection:
         source, uri=path is not None, timeout=BUSY_SECONDS, check_same_thread=False,
         isolation_level=None,
     )  # fmt: skip
-    for pragma in (
-        "trusted_schema = OFF",  # views and triggers of a hostile file run no function of ours
-        "cell_size_check = ON",
-        "synchronous = FULL",
-        "cache_spill = OFF",  # a large transaction shuts readers out at its commit, not before
-    ):
-        connection.execute(f"PRAGMA {pragma}")
+    try:
+        # Views and triggers of a hostile file run no function of ours.
+        connection.execute("PRAGMA trusted_schema = OFF")
+        if path is not None:
+            after = check_database_files(path)
+            if before is not None and (after is None or not os.path.samestat(before, after)):
+                raise FormatError(
+                    f"The database {str(path)!r} was replaced while it was opened. Look at who else "
+                    "writes to the folder, then open it again."
+                )
+    except BaseException:
+        connection.close()
+        raise
     return connection
+
+
+def check_database_files(path: Path) -> os.stat_result | None:
+    """Return the status of a database; None when there is none.
+
+    Raises:
+        FormatError: It is no regular file, or what SQLite would read with it is none.
+    """
+    files = Files(path.parent)
+    found = [files.status(name) for name in database_files(path.name)]
+    return found[0]
 
 
 def _lowered(value: Any) -> Any:

@@ -17,10 +17,7 @@ from diptych.storage.faiss_index import Keys
 from diptych.storage.rows import Row, Space, Stub
 from diptych.storage.segments import Segment
 
-__all__ = ["AMONG", "DATABASE", "ROW", "CommitState", "Database", "as_json"]
-
-DATABASE = "store.sqlite3"
-"""The file, in the folder of its index."""
+__all__ = ["AMONG", "ROW", "CommitState", "Database", "as_json"]
 
 ROW = 'id, text, image, image_path, image_name, metadata, "group", "order", content, origin'
 _STUB = "key, id, \"group\", \"order\", trim(coalesce(text, '')) <> '', image IS NOT NULL"

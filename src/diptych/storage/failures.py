@@ -22,7 +22,6 @@ __all__ = [
     "is_passing",
     "is_there",
     "is_unread_page",
-    "list_folder",
     "size_of",
     "unreadable",
     "where_and_why",
@@ -116,22 +115,6 @@ def size_of(path: Path) -> int:
     try:
         return os.stat(path).st_size
     except OSError as error:
-        raise unreadable(path, error) from error
-
-
-def list_folder(path: Path) -> list[Path]:
-    """Return what is in a folder, sorted by name; nothing where there is none.
-
-    Unlike ``glob``, which takes a folder that it may not read for an empty one.
-
-    Raises:
-        StorageError: The folder cannot be read.
-    """
-    try:
-        return [path / name for name in sorted(os.listdir(path))]
-    except OSError as error:
-        if is_missing(error):
-            return []
         raise unreadable(path, error) from error
 
 

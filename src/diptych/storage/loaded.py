@@ -13,9 +13,10 @@ from diptych.errors import CorruptionError
 from diptych.storage.anchor import replaced
 from diptych.storage.approximate import IndexKind
 from diptych.storage.cache import read_cache, write_cache
-from diptych.storage.connection import repair_command
 from diptych.storage.database import CommitState, Database
 from diptych.storage.faiss_index import Keys, VectorIndex
+from diptych.storage.files import Files, repair_command
+from diptych.storage.layout import SEGMENTS
 from diptych.storage.rows import Space
 from diptych.storage.segments import Rows, Segment, read_segment
 from diptych.vectors import Vectors
@@ -24,6 +25,10 @@ __all__ = ["Loaded"]
 
 UNCACHED = 0.02
 """The share of rows that may be missing from the cache; they are looked at again on opening."""
+
+_CACHE_BYTES, _CACHED_ROW_BYTES = 1 << 20, 2048
+"""More than the cache of a list takes, whole and for each row: a graph has about 300 bytes for a row, and
+there are fewer centroids than rows."""
 
 _NOWHERE = CommitState(-1, -1, -1, -1)
 
@@ -55,7 +60,7 @@ class Loaded:
         self._kind = kind
         self._cached_rows: dict[str, int] = {}
 
-    def follow(self, database: Database, folder: Path | None) -> None:
+    def follow(self, database: Database, files: Files | None) -> None:
         """Take over what the database holds now.
 
         Raises:
@@ -65,8 +70,8 @@ class Loaded:
         while True:
             contents = self._contents(database)
             try:
-                self._take(contents, folder)
-                self._prepare(database, folder)
+                self._take(contents, files)
+                self._prepare(database, files)
             except CorruptionError:
                 self.forget()
                 if self._contents(database).segments != contents.segments:
@@ -113,15 +118,18 @@ class Loaded:
                 write_cache(path, self._cache_name(name), self._belongs_to(database, name), known)
                 self._cached_rows[name] = rows
 
-    def _prepare(self, database: Database, folder: Path | None) -> None:
+    def _prepare(self, database: Database, files: Files | None) -> None:
         """Let large lists have their approximate index, from the cache where there is one."""
         for name, index in self.indexes.items():
             if not index.needs_preparing:
                 continue
             cached = None
-            if folder is not None:
+            if files is not None:
                 cached = read_cache(
-                    folder.parent, self._cache_name(name), self._belongs_to(database, name)
+                    files.folder,
+                    self._cache_name(name),
+                    self._belongs_to(database, name),
+                    limit=_CACHE_BYTES + len(index) * (_CACHED_ROW_BYTES + 8 * index.dim),
                 )
             if cached is not None:
                 self._cached_rows[name] = len(cached.get("keys", ()))
@@ -168,7 +176,7 @@ class Loaded:
         finally:
             database.rollback()
 
-    def _take(self, contents: _Contents, folder: Path | None) -> None:
+    def _take(self, contents: _Contents, files: Files | None) -> None:
         if not self.spaces:
             self.declare(contents.spaces, self.at)
         if contents.live is not None:
@@ -177,24 +185,28 @@ class Loaded:
                 index.remove(keys[~_among(keys, contents.live)])
         dims = {name: space.dim for name, space in self.spaces.items()}
         last_key = contents.state.last_key
-        for segment in contents.segments if folder else ():
+        for segment in contents.segments if files else ():
             if not 0 < segment.first <= segment.last <= last_key:
                 raise CorruptionError(
-                    f"The vector segment {segment.name!r} under {str(folder)!r} has keys that were "
-                    f"never given. Run: {repair_command(folder.parent if folder else '')}."
+                    f"The vector segment {segment.name!r}{_under(files)} has keys that were never "
+                    f"given. Run: {repair_command(files.folder if files else '')}."
                 )
-            rows = read_segment(folder, segment, dims) if folder else {}
+            rows = read_segment(files, segment, dims) if files else {}
             for name, (keys, vectors) in rows.items():
                 wanted = keys > self.at.last_key
                 if contents.live is not None:
                     wanted &= _among(keys, contents.live)
                 if not self.indexes[name].follows(keys[wanted]):
                     raise CorruptionError(
-                        f"The vector segment {segment.name!r} under {str(folder)!r} overlaps another "
-                        f"one. Run: {repair_command(folder.parent if folder else '')}."
+                        f"The vector segment {segment.name!r}{_under(files)} overlaps another one. "
+                        f"Run: {repair_command(files.folder if files else '')}."
                     )
                 self.indexes[name].add(keys[wanted], np.ascontiguousarray(vectors[wanted]))
         self.at = contents.state
+
+
+def _under(files: Files | None) -> str:
+    return f" under {str(files.path(SEGMENTS))!r}" if files else ""
 
 
 def _among(keys: Keys, live: Keys) -> NDArray[np.bool_]:

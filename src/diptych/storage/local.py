@@ -18,25 +18,26 @@ from pathlib import Path
 
 from diptych.errors import ClosedError, CorruptionError, StorageError
 from diptych.image import Image
-from diptych.storage import files
 from diptych.storage.anchor import Anchor, replaced
 from diptych.storage.approximate import IndexKind
 from diptych.storage.changes import WritableDatabase
-from diptych.storage.database import DATABASE, Database
+from diptych.storage.database import Database
 from diptych.storage.failures import is_there
 from diptych.storage.faiss_index import Keys, VectorIndex
+from diptych.storage.files import Files, make_folder
+from diptych.storage.layout import DATABASE, NAMESPACES, SEAL
 from diptych.storage.loaded import Loaded
 from diptych.storage.locks import ReadWriteLock, WriterLock
 from diptych.storage.network import warn_of_network
 from diptych.storage.pictures import PicturePolicy, Pictures
 from diptych.storage.pool import Pool
 from diptych.storage.rows import Row, Space
-from diptych.storage.seal import CONNECTED, SEAL, break_seal, is_sealed, seal
-from diptych.storage.unborn import NAMESPACES, check_is_free
+from diptych.storage.seal import CONNECTED, break_seal, is_sealed, seal
+from diptych.storage.unborn import check_is_free
 from diptych.storage.verify import check_database
-from diptych.storage.writer import SEGMENTS, VectorRows, Writer, sweep
+from diptych.storage.writer import VectorRows, Writer, sweep
 
-__all__ = ["DATABASE", "LocalStorage", "State", "VectorRows"]
+__all__ = ["LocalStorage", "State", "VectorRows"]
 
 FORK_SECONDS = 1.0
 """How long a fork waits for the threads that are reading or writing."""
@@ -78,6 +79,7 @@ class LocalStorage:
         lock_timeout: float = 0.5,
     ) -> None:
         self.path = path
+        self._files = Files(path) if path else None
         self.pictures = Pictures(path, pictures)
         self._kind: IndexKind = kind
         self._loaded = Loaded(kind)
@@ -92,11 +94,12 @@ class LocalStorage:
         self._is_verified = True
         self._paused = (False, False)
         _STORES.add(self)
-        if path is not None:
-            if is_there(path / DATABASE):
-                self._open(path)
-            elif is_there(path):
-                check_is_free(path)
+        if path is not None and self._files is not None and is_there(path):
+            self._files.check_layout()
+            if self._files.has(DATABASE):
+                self._open(self._files)
+            else:
+                check_is_free(self._files)
 
     @property
     def is_new(self) -> bool:
@@ -130,10 +133,10 @@ class LocalStorage:
 
     @contextmanager
     def _new_state(self) -> Iterator[State]:
-        if self._pool is None and self.path is not None and is_there(self.path / DATABASE):
+        if self._pool is None and self._files is not None and self._files.has(DATABASE):
             with self._threads, self._lock.writing():
                 if self._pool is None and not self._closed:
-                    self._open(self.path)
+                    self._open(self._files)
         while True:
             with self._lock.reading():
                 if self._closed:
@@ -223,18 +226,7 @@ class LocalStorage:
 
     def bytes_on_disk(self) -> int:
         """Return the size of all files of the store; 0 in memory."""
-        if self.path is None or not self.path.is_dir():
-            return 0
-        sizes = 0
-        for folder, folders, names in os.walk(self.path):
-            if NAMESPACES in folders and Path(folder) == self.path:
-                folders.remove(NAMESPACES)
-            for name in names:
-                try:
-                    sizes += os.stat(os.path.join(folder, name)).st_size
-                except FileNotFoundError:  # a writer has removed it meanwhile
-                    continue
-        return sizes
+        return self._files.total_bytes(leave_out=NAMESPACES) if self._files is not None else 0
 
     def close(self, timeout: float | None = None) -> None:
         """Release the folder; closing twice is nothing.
@@ -276,29 +268,26 @@ class LocalStorage:
 
     # -- opening ----------------------------------------------------------------------------
 
-    @property
-    def _folder(self) -> Path | None:
-        return self.path / SEGMENTS if self.path else None
-
     def _state(self, database: Database | None) -> State:
         return State(database, self._loaded.indexes, self._loaded.spaces, self.pictures)
 
-    def _open(self, path: Path) -> None:
-        """Connect to the database, check that it is whole, and load the vectors."""
+    def _open(self, files: Files) -> None:
+        """Connect to the database, check that it is whole, and load the vectors; change nothing."""
+        path = files.folder
         warn_of_network(path)
         anchor = Anchor(path / DATABASE)
         with CONNECTED.entering(path) as alone:
             if alone:
-                self._is_verified = is_sealed(path / DATABASE) or self._recover(path / DATABASE)
+                self._is_verified = is_sealed(path / DATABASE) or self._is_whole(path / DATABASE)
             else:
                 self._is_verified = False
             database = Database(path / DATABASE)
         try:
             if database.is_empty:
-                check_is_free(path)
+                check_is_free(files)
                 CONNECTED.leave(path)
                 return
-            self._loaded.follow(database, self._folder)
+            self._loaded.follow(database, self._files)
             self._pool, self._anchor = Pool(path / DATABASE), anchor
             anchor.settle()
         except BaseException:
@@ -320,31 +309,26 @@ class LocalStorage:
     def _follow(self, database: Database) -> None:
         """Take over what was committed by others."""
         try:
-            self._loaded.follow(database, self._folder)
+            self._loaded.follow(database, self._files)
         except CorruptionError:
             self._check_place()  # files of a folder that has just gone are not damaged
             raise
 
-    def _recover(self, path: Path) -> bool:
-        """Check a database whose last writer was killed, tidy up after it, and seal it.
+    def _is_whole(self, path: Path) -> bool:
+        """Check a database whose last writer was killed; tidying up is left to the next writer.
 
         Returns:
             Whether it was checked; one that is being written by another process is left alone.
         """
-        if self._process_lock is None or not self._process_lock.try_acquire():
+        if self._process_lock is None or not self._process_lock.is_free():
             return False
+        database = Database(path)
         try:
-            database = Database(path)
-            try:
-                if database.is_empty:
-                    return True
+            database.begin()  # one state throughout, whoever may begin to write
+            if not database.is_empty:
                 check_database(database)
-                sweep(path.parent, database, self.pictures)
-            finally:
-                database.close()
-            self._seal(path)
         finally:
-            self._process_lock.release()
+            database.close()
         return True
 
     def _keep_cache(self) -> None:
@@ -452,20 +436,23 @@ class LocalStorage:
             return Writer(
                 None, WritableDatabase(None, "create"), self.pictures, self._loaded, self._lock
             )
-        if self._process_lock is None or (not create and not is_there(self.path / DATABASE)):
+        if self._process_lock is None or (not create and not Files(self.path).has(DATABASE)):
             raise ClosedError("Nothing has been added to the index yet.")
         warn_of_network(self.path)
         if create:
             self._make_folder(self.path)
+        files = Files(self.path)
+        files.check_layout()
         self._process_lock.acquire()
         try:
-            return self._connect_for_writing(self.path, create)
+            return self._connect_for_writing(files, create)
         except BaseException:
             self._process_lock.release()
             raise
 
-    def _connect_for_writing(self, path: Path, create: bool) -> Writer:
-        was_sealed = (path / SEAL).exists()
+    def _connect_for_writing(self, files: Files, create: bool) -> Writer:
+        """Become the writer: check what another one has left behind, and tidy up after it."""
+        path, was_sealed = files.folder, files.has(SEAL)
         break_seal(path / DATABASE)
         with CONNECTED.entering(path):
             database = WritableDatabase(path / DATABASE, "create" if create else "write")
@@ -474,7 +461,7 @@ class LocalStorage:
                 check_database(database)
             self._is_verified = True
             if not database.is_empty:
-                sweep(path, database, None if was_sealed else self.pictures)
+                sweep(files, database, None if was_sealed else self.pictures)
         except BaseException:
             database.close()
             CONNECTED.leave(path)
@@ -488,7 +475,7 @@ class LocalStorage:
 
     def _make_folder(self, path: Path) -> None:
         try:
-            files.make_folder(path)
+            make_folder(path)
         except OSError as error:
             raise StorageError(
                 f"The folder {str(path)!r} cannot be created: {error.strerror}. "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +12,11 @@ from pathlib import Path
 import filelock
 
 from diptych.errors import LockedError, StorageError
+from diptych.storage.files import Files
+from diptych.storage.layout import LOCK
+
+if sys.platform != "win32":
+    import fcntl
 
 __all__ = ["ReadWriteLock", "WriterLock"]
 
@@ -88,7 +95,7 @@ class WriterLock:
         self._folder = folder
         self._timeout = timeout
         self._lock = filelock.FileLock(
-            folder / "lock", thread_local=False, poll_interval=0.02, fallback_to_soft=False
+            folder / LOCK, thread_local=False, poll_interval=0.02, fallback_to_soft=False
         )
 
     @property
@@ -101,8 +108,10 @@ class WriterLock:
 
         Raises:
             LockedError: There is another one.
+            FormatError: There is a link or the like in the place of the lock.
             StorageError: The folder is not ours to write.
         """
+        Files(self._folder).has(LOCK)
         try:
             self._lock.acquire(timeout=self._timeout)
         except filelock.Timeout as error:
@@ -118,12 +127,32 @@ class WriterLock:
                 "Fix its permissions, or only read the index."
             ) from error
 
-    def try_acquire(self) -> bool:
-        """Become the writer if that is possible at once, and tell whether it was."""
+    def is_free(self) -> bool:
+        """Whether nobody writes just now; changes nothing, so that it can be asked in any folder.
+
+        Raises:
+            FormatError: There is a link or the like in the place of the lock.
+        """
+        if self.is_held or not Files(self._folder).has(LOCK):
+            return not self.is_held
+        if sys.platform == "win32":
+            return self._is_free_there()
+        descriptor = Files(self._folder).open(LOCK)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        finally:
+            os.close(descriptor)
+        return True
+
+    def _is_free_there(self) -> bool:
+        """Where locks are not of descriptors: take it and give it back."""
         try:
             self._lock.acquire(timeout=0)
         except (filelock.Timeout, OSError):
             return False
+        self._lock.release()
         return True
 
     def release(self) -> None:

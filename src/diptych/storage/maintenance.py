@@ -13,11 +13,12 @@ from diptych.errors import CorruptionError, FormatError, StorageError
 from diptych.storage.changes import WritableDatabase
 from diptych.storage.database import Database
 from diptych.storage.failures import is_there, where_and_why
-from diptych.storage.local import DATABASE
+from diptych.storage.files import Files
+from diptych.storage.layout import DATABASE, SEAL
 from diptych.storage.locks import WriterLock
 from diptych.storage.pictures import Pictures
 from diptych.storage.repair import mend, salvage
-from diptych.storage.seal import CONNECTED, SEAL, break_seal, is_sealed, seal
+from diptych.storage.seal import CONNECTED, break_seal, is_sealed, seal
 from diptych.storage.unborn import check_is_free
 from diptych.storage.verify import MENDABLE, Problem, find_problems, unread_files
 
@@ -90,16 +91,18 @@ def verify_folder(
     """
     start = time.monotonic()
     done: list[str] = []
-    if not is_there(folder / DATABASE):
-        if not is_there(folder):
-            raise FormatError(f"There is no index at {str(folder)!r}. Give the folder of one.")
-        check_is_free(folder)
+    files = Files(folder)
+    if not is_there(folder):
+        raise FormatError(f"There is no index at {str(folder)!r}. Give the folder of one.")
+    files.check_layout()
+    if not files.has(DATABASE):
+        check_is_free(files)
         problems, counts = list[Problem](), (0, 0, 0)
     elif repair:
         lock = WriterLock(folder, lock_timeout)
         lock.acquire()
         try:
-            done = _repair(folder)
+            done = _repair(files)
             problems, counts = _look(folder, deep=True)
             if not problems and any(counts):
                 with CONNECTED.entering(folder) as alone:
@@ -115,15 +118,15 @@ def verify_folder(
     )
 
 
-def _repair(folder: Path) -> list[str]:
-    done: list[str] = []
+def _repair(files: Files) -> list[str]:
+    folder, done = files.folder, list[str]()
     problems = _lasting_problems(folder)
     is_damaged = any(problem.part == "database" for problem in problems)
     # What lies behind a damaged database was not looked at.
-    _refuse_unreadable(folder, [*problems, *(unread_files(folder) if is_damaged else ())])
+    _refuse_unreadable(folder, [*problems, *(unread_files(files) if is_damaged else ())])
     break_seal(folder / DATABASE)
     if is_damaged:
-        done.append(salvage(folder / DATABASE, folder))
+        done.append(salvage(files))
         problems = _lasting_problems(folder)
     if not any(problem.part in MENDABLE or problem.part == "stray" for problem in problems):
         return done
@@ -131,7 +134,7 @@ def _repair(folder: Path) -> list[str]:
         CONNECTED.inside(folder),
         _closing(WritableDatabase(folder / DATABASE, "write")) as database,
     ):
-        return done + mend(database, folder, Pictures(folder, "copy"), problems)
+        return done + mend(database, files, Pictures(folder, "copy"), problems)
 
 
 def _lasting_problems(folder: Path) -> list[Problem]:
@@ -177,12 +180,14 @@ def _look(
                 problems.append(
                     Problem("database", str(path), "it is not as it was when the index was closed")
                 )
+        except FormatError:
+            raise
         except StorageError as error:
             problems.append(Problem("unreadable", *where_and_why(error, path.with_name(SEAL))))
     try:
         with _closing(Database(path)) as database:
             if database.is_empty:
-                check_is_free(folder)
+                check_is_free(Files(folder))
                 return problems, (0, 0, 0)
             database.begin()
             problems += find_problems(database, folder, Pictures(folder, "copy"), deep=deep)

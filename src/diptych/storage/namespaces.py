@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import shutil
 from pathlib import Path
 
-from diptych.errors import InvalidArgument
-from diptych.storage.local import DATABASE
+from diptych.errors import InvalidArgument, StorageError
+from diptych.storage.files import Files
+from diptych.storage.layout import DATABASE, NAMESPACES
 from diptych.storage.locks import WriterLock
-from diptych.storage.unborn import NAMESPACES
 
 __all__ = ["drop_namespace", "namespace_folder", "namespaces"]
 
@@ -22,6 +21,7 @@ def namespace_folder(path: Path, name: str) -> Path:
     Raises:
         InvalidArgument: The name could not be that of a folder everywhere, or differs from another
             one only in upper and lower case.
+        FormatError: There is a link or the like where the namespaces lie.
     """
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise InvalidArgument(
@@ -38,8 +38,17 @@ def namespace_folder(path: Path, name: str) -> Path:
 
 
 def namespaces(path: Path) -> list[str]:
-    """Return the names of the namespaces in a folder, sorted."""
-    return sorted(file.parent.name for file in (path / NAMESPACES).glob(f"*/{DATABASE}"))
+    """Return the names of the namespaces in a folder, sorted.
+
+    Raises:
+        FormatError: There is a link or the like among them.
+    """
+    files = Files(path)
+    return [
+        name
+        for name, kind in files.kinds(NAMESPACES).items()
+        if kind == "a folder" and _NAME.fullmatch(name) and files.has(_database(name))
+    ]
 
 
 def drop_namespace(path: Path, name: str, *, lock_timeout: float = 0.5) -> bool:
@@ -47,17 +56,29 @@ def drop_namespace(path: Path, name: str, *, lock_timeout: float = 0.5) -> bool:
 
     Raises:
         InvalidArgument: The name is none.
+        FormatError: There is a link or the like in it; nothing is removed.
         LockedError: Somebody is writing to it.
+        StorageError: It cannot be removed.
     """
-    folder = namespace_folder(path, name)
-    if not (folder / DATABASE).exists():
+    folder, files = namespace_folder(path, name), Files(path)
+    if not files.has(_database(name)):
         return False
+    Files(folder).check_layout()
     lock = WriterLock(folder, lock_timeout)
     lock.acquire()
     try:
         # Without its database it is no index any more, whatever becomes of the rest.
-        (folder / DATABASE).unlink()
+        files.remove_now(_database(name))
+    except OSError as error:
+        raise StorageError(
+            f"The namespace {name!r} under {str(path)!r} cannot be removed: {error.strerror}. Fix the "
+            "permissions of its folder and try again."
+        ) from error
     finally:
         lock.release()
-    shutil.rmtree(folder, ignore_errors=True)
+    files.remove_folder(f"{NAMESPACES}/{name}")
     return True
+
+
+def _database(name: str) -> str:
+    return f"{NAMESPACES}/{name}/{DATABASE}"

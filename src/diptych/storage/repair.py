@@ -10,36 +10,36 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from diptych.errors import CorruptionError, StorageError
-from diptych.storage import files
+from diptych import media
+from diptych.errors import CorruptionError, MediaError, StorageError
 from diptych.storage.changes import WritableDatabase
+from diptych.storage.connection import connect
 from diptych.storage.database import ROW
-from diptych.storage.failures import advice, is_passing
-from diptych.storage.pictures import Pictures
+from diptych.storage.failures import advice, is_missing, is_passing
+from diptych.storage.files import Files
+from diptych.storage.layout import DATABASE, QUARANTINE, SALVAGED, SEGMENTS, database_files
+from diptych.storage.pictures import Pictures, is_copy
 from diptych.storage.rows import Row
 from diptych.storage.segments import scan_segments
 from diptych.storage.verify import Problem
 
-__all__ = ["QUARANTINE", "mend", "salvage"]
-
-QUARANTINE = "quarantine"
+__all__ = ["mend", "salvage"]
 
 
 def mend(
-    database: WritableDatabase, folder: Path, pictures: Pictures, problems: Sequence[Problem]
+    database: WritableDatabase, files: Files, pictures: Pictures, problems: Sequence[Problem]
 ) -> list[str]:
     """Do what can be done about problems, and return in words what was done.
 
     Args:
         database: Open for writing, outside a transaction; the writer's lock is held.
-        folder: The folder of the index.
+        files: Of the index.
         pictures: Finds its pictures.
         problems: What :func:`diptych.storage.verify.find_problems` found, none about the database
             itself.
@@ -47,7 +47,7 @@ def mend(
     done: list[str] = []
     damaged = sorted({p.key for p in problems if p.part == "document"})
     if damaged:
-        done.append(_quarantine_documents(database, folder, damaged))
+        done.append(_quarantine_documents(database, files, damaged))
     if damaged or any(p.part in ("fields", "words") for p in problems):
         with database.transaction(), database.translated():
             database.rebuild_derived()
@@ -55,20 +55,20 @@ def mend(
         done.append("made the filter values and the words anew from the documents")
     for problem in problems:
         if problem.part == "segment":
-            path = Path(problem.where)
+            name = Path(problem.where).name
             with database.transaction():
-                database.drop_segments([path.name])
+                database.drop_segments([name])
                 database.start_generation()
-            done.append(f"dropped the segment {path.name}{_moved(folder, path)}")
+            done.append(f"dropped the segment {name}{_moved(files, f'{SEGMENTS}/{name}')}")
         elif problem.part == "picture":
-            done.extend(_mend_picture(database, folder, pictures, problem))
+            done.extend(_mend_picture(database, files, pictures, problem))
         elif problem.part == "stray":
-            files.remove(Path(problem.where))
+            files.remove(Path(problem.where).relative_to(files.folder).as_posix())
             done.append(f"removed {problem.where}, which nothing refers to")
     return done
 
 
-def salvage(path: Path, folder: Path) -> str:
+def salvage(files: Files) -> str:
     """Read what is left of a damaged database into a new one, and put that in its place.
 
     Returns:
@@ -78,24 +78,17 @@ def salvage(path: Path, folder: Path) -> str:
         CorruptionError: Not even which models the vectors come from can be read.
         StorageError: The disk failed, or something cannot be read; the old database stays.
     """
-    fresh = path.with_name("store.salvaged")
-    _remove_with_journal(fresh)
+    _remove_database(files, SALVAGED)
     try:
-        kept, lost = _copy_what_is_whole(path, fresh, folder)
+        kept, lost = _copy_what_is_whole(files)
     except BaseException:
-        _remove_with_journal(fresh)
+        _remove_database(files, SALVAGED)
         raise
     # A journal would be rolled back into the new database.
-    for name in (
-        f"{path.name}-journal",
-        f"{path.name}-wal",
-        f"{path.name}-shm",
-        f"{fresh.name}-journal",
-    ):
-        files.remove(folder / name)
-    _moved(folder, path)
-    os.replace(fresh, path)
-    files.sync_folder(folder)
+    for left in (*database_files(DATABASE)[1:], *database_files(SALVAGED)[1:]):
+        files.remove(left)
+    _moved(files, DATABASE)
+    files.move(SALVAGED, DATABASE)
     return (
         f"read {kept:,} whole documents into a new database"
         + (f" and left {lost:,} damaged ones out" if lost else "")
@@ -103,10 +96,11 @@ def salvage(path: Path, folder: Path) -> str:
     )
 
 
-def _copy_what_is_whole(path: Path, fresh: Path, folder: Path) -> tuple[int, int]:
+def _copy_what_is_whole(files: Files) -> tuple[int, int]:
     """Fill a new database from a damaged one, and return how many rows were whole and how many not."""
+    path = files.path(DATABASE)
     damaged = _Damaged(path)
-    database = WritableDatabase(fresh, "create")
+    database = WritableDatabase(files.path(SALVAGED), "create")
     try:
         (generation,) = next(iter(damaged.rows("SELECT generation FROM state")), (0,))
         spaces = damaged.rows(
@@ -119,7 +113,7 @@ def _copy_what_is_whole(path: Path, fresh: Path, folder: Path) -> tuple[int, int
                 "from can be read. Restore the folder from a backup, or index the documents again."
             )
         named = damaged.rows("SELECT name FROM segment WHERE generation = ?", [generation])
-        segments = scan_segments(folder / "segments", {str(name) for (name,) in named})
+        segments = scan_segments(files, {str(name) for (name,) in named})
         last = max([s.last for s in segments], default=0)
         for (key,) in damaged.rows("SELECT seq FROM sqlite_sequence WHERE name = 'documents'"):
             last = max(last, min(int(key), 2 * last + 100_000))
@@ -150,7 +144,7 @@ class _Damaged:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            self._raw = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)
+            self._raw = connect(path, "write")
         except sqlite3.Error as error:
             raise self._unreadable(error) from error
         self._raw.text_factory = lambda raw: raw.decode(errors="replace")
@@ -181,63 +175,63 @@ class _Damaged:
         )
 
 
-def _remove_with_journal(path: Path) -> None:
-    for left in (path, path.with_name(f"{path.name}-journal")):
+def _remove_database(files: Files, name: str) -> None:
+    for left in database_files(name):
         files.remove(left)
 
 
-def _quarantine_documents(database: WritableDatabase, folder: Path, keys: Sequence[int]) -> str:
+def _quarantine_documents(database: WritableDatabase, files: Files, keys: Sequence[int]) -> str:
     rows = database.rows(keys)
     lines = "".join(f"{json.dumps(asdict(row), default=repr)}\n" for row in rows.values())
-    target = _place(folder, "documents.jsonl")
+    target = _place(files, "documents.jsonl")
     files.write(target, lines.encode())
     with database.transaction(), database.translated():
         database.delete(keys)
         database.count_commit()
-    return f"moved {len(rows)} damaged documents to {QUARANTINE}/{target.name}; add them again"
+    return f"moved {len(rows)} damaged documents to {target}; add them again"
 
 
 def _mend_picture(
-    database: WritableDatabase, folder: Path, pictures: Pictures, problem: Problem
+    database: WritableDatabase, files: Files, pictures: Pictures, problem: Problem
 ) -> list[str]:
     row = database.rows([problem.key]).get(problem.key)
     try:
         image = pictures.find(row) if row else None
     except StorageError:
         return []
-    if row is None or image is None or image.path is None or folder not in image.path.parents:
+    place = (row.image_path or "") if row else ""
+    if row is None or image is None or not is_copy(place):
         return []
-    origin = Path(row.image_name or "")
+    origin, data = row.image_name or "", b""
     try:
-        data = origin.read_bytes() if origin.is_file() else b""
-    except OSError as error:
-        return [
-            f"left the picture of {problem.where!r} as it is, because {str(origin)!r}, from which it came, "
-            f"could not be read: {error.strerror or error}"
-        ]
-    moved = _moved(folder, image.path)
+        data = media.read_file(origin)
+    except MediaError as error:
+        cause = error.__cause__
+        if isinstance(cause, OSError) and not is_missing(cause):
+            return [
+                f"left the picture of {problem.where!r} as it is, because {origin!r}, from which it came, "
+                f"could not be read: {cause.strerror or cause}"
+            ]
+    moved = _moved(files, place)
     if hashlib.sha256(data).hexdigest() == row.image:
-        files.write(image.path, data)
+        files.write(place, data)
         return [f"restored the picture of {problem.where!r} from {origin}"]
     return [f"the picture of {problem.where!r} is lost{moved}; add its document again"]
 
 
-def _moved(folder: Path, path: Path) -> str:
+def _moved(files: Files, place: str) -> str:
     """Move a file into quarantine, when it is there, and say so."""
-    if not path.exists():
+    if not files.has(place):
         return ""
-    target = _place(folder, path.name)
-    files.make_folder(target.parent)
-    os.replace(path, target)
-    files.sync_folder(target.parent)
-    files.sync_folder(path.parent)
-    return f", its file is now {QUARANTINE}/{target.name}"
+    target = _place(files, place.rpartition("/")[2])
+    files.move(place, target)
+    return f", its file is now {target}"
 
 
-def _place(folder: Path, name: str) -> Path:
-    """Return a path in quarantine at which there is nothing yet."""
-    target, number = folder / QUARANTINE / name, 1
-    while target.exists():
+def _place(files: Files, name: str) -> str:
+    """Return a place in quarantine at which there is nothing yet."""
+    taken, number, free = files.kinds(QUARANTINE), 1, name
+    while free in taken:
         number += 1
-        target = folder / QUARANTINE / f"{name}.{number}"
-    return target
+        free = f"{name}.{number}"
+    return f"{QUARANTINE}/{free}"

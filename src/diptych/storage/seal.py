@@ -23,14 +23,12 @@ from pathlib import Path
 import xxhash
 
 from diptych.errors import CorruptionError, StorageError
-from diptych.storage import files
-from diptych.storage.connection import repair_command
-from diptych.storage.failures import is_missing, size_of, unreadable
+from diptych.storage.files import Files, repair_command
+from diptych.storage.layout import SEAL
 
 __all__ = ["CONNECTED", "SEAL", "break_seal", "is_sealed", "seal"]
 
-SEAL = "store.seal"
-_BLOCK = 1 << 20
+_SEAL_BYTES = 4096
 
 
 class Connected:
@@ -82,11 +80,13 @@ def seal(database: Path) -> None:
     """Write down the hash of a database that nobody is connected to.
 
     Raises:
+        FormatError: Something is no regular file.
         StorageError: The disk is full, the folder is read-only, or the device failed.
     """
-    body = {"size": database.stat().st_size, "xxh3_128": _hash(database)}
+    files = Files(database.parent)
+    body = {"size": _size(files, database.name), "xxh3_128": _hash(files, database.name)}
     record = {**body, "check": _check(body)}
-    files.write(database.with_name(SEAL), json.dumps(record).encode())
+    files.write(SEAL, json.dumps(record).encode())
 
 
 def break_seal(database: Path) -> None:
@@ -95,15 +95,12 @@ def break_seal(database: Path) -> None:
     Raises:
         StorageError: It cannot be removed.
     """
-    path = database.with_name(SEAL)
     try:
-        if path.exists():
-            path.unlink()
-            files.sync_folder(path.parent)
+        Files(database.parent).remove_now(SEAL)
     except OSError as error:
         raise StorageError(
-            f"{str(path)!r} cannot be removed: {error.strerror}. Nothing was stored; fix the "
-            "permissions of the folder and try again."
+            f"{str(database.with_name(SEAL))!r} cannot be removed: {error.strerror}. Nothing was stored; "
+            "fix the permissions of the folder and try again."
         ) from error
 
 
@@ -112,15 +109,17 @@ def is_sealed(database: Path) -> bool:
 
     Raises:
         CorruptionError: The seal is whole, and the database is another.
+        FormatError: One of them is no regular file.
         StorageError: The seal or the database cannot be read.
     """
-    path = database.with_name(SEAL)
-    record = _read(path)
+    files = Files(database.parent)
+    record = _read(files)
     if record is None:
         return False
-    if size_of(database) == record["size"] and _hash(database) == record["xxh3_128"]:
+    is_same = _size(files, database.name) == record["size"]
+    if is_same and _hash(files, database.name) == record["xxh3_128"]:
         return True
-    if _read(path) != record:  # a writer has come meanwhile
+    if _read(files) != record:  # a writer has come meanwhile
         return False
     raise CorruptionError(
         f"The database {str(database)!r} is not as it was when the index was closed. Run: "
@@ -128,38 +127,30 @@ def is_sealed(database: Path) -> bool:
     )
 
 
-def _read(path: Path) -> dict[str, object] | None:
+def _read(files: Files) -> dict[str, object] | None:
     """Return the seal; None when there is none, or it is damaged itself."""
     try:
-        record = json.loads(_read_bytes(path))
+        record = json.loads(files.read(SEAL, limit=_SEAL_BYTES))
         body = {"size": record["size"], "xxh3_128": record["xxh3_128"]}
-    except (ValueError, KeyError, TypeError):
+        is_whole = record["check"] == _check(body)
+    except (CorruptionError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    return body if record.get("check") == _check(body) else None
-
-
-def _read_bytes(path: Path) -> bytes:
-    """Return the content of a file, empty when there is none."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        if is_missing(error):
-            return b""
-        raise unreadable(path, error) from error
+    return body if is_whole else None
 
 
 def _check(body: dict[str, object]) -> str:
     return xxhash.xxh3_64_hexdigest(json.dumps(body).encode())
 
 
-def _hash(path: Path) -> str:
+def _size(files: Files, name: str) -> int:
+    found = files.status(name)
+    return -1 if found is None else found.st_size
+
+
+def _hash(files: Files, name: str) -> str:
     digest = xxhash.xxh3_128()
-    try:
-        with open(path, "rb") as file:
-            while block := file.read(_BLOCK):
-                digest.update(block)
-    except OSError as error:
-        raise unreadable(path, error) from error
+    for block in files.blocks(name):
+        digest.update(block)
     return digest.hexdigest()
 
 

@@ -8,31 +8,34 @@ neither a picture nor a segment.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from diptych.errors import CorruptionError, FormatError
-from diptych.storage.database import DATABASE
-from diptych.storage.failures import list_folder
-from diptych.storage.files import TEMPORARY_PREFIX
+from diptych.storage.files import TEMPORARY_PREFIX, Files
+from diptych.storage.layout import (
+    ASSETS,
+    DATABASE,
+    LOCK,
+    NAMESPACES,
+    SEAL,
+    SEGMENTS,
+    database_files,
+)
 from diptych.storage.pictures import is_copy
-from diptych.storage.seal import SEAL
 from diptych.storage.segments import is_segment
 
-__all__ = ["NAMESPACES", "check_is_free"]
+__all__ = ["check_is_free"]
 
-NAMESPACES = "namespaces"
-_SEGMENTS, _ASSETS = "segments", "assets"
-_FREE = {
-    *("lock", NAMESPACES, _SEGMENTS, _ASSETS, DATABASE),
-    *(f"{DATABASE}-{end}" for end in ("journal", "wal", "shm")),
-}
+_FREE = {LOCK, NAMESPACES, SEGMENTS, ASSETS, *database_files(DATABASE)}
 """What may be in a folder in which nothing has been committed yet."""
 
 
-def check_is_free(path: Path) -> None:
+def check_is_free(files: Files) -> None:
     """Refuse a path that is no empty folder, nor one in which the very first write was cut off."""
-    names = {file.name for file in list_folder(path)} if path.is_dir() else {""}
-    inside = [place for place in _places(path) if not _is_temporary(place)]
+    path = files.folder
+    names = set(files.kinds()) if path.is_dir() else {""}
+    inside = (
+        [place for place in _places(files) if not _is_temporary(place)] if names != {""} else []
+    )
     if SEAL in names or any(is_segment(place) or is_copy(place) for place in inside):
         raise CorruptionError(
             f"The database {str(path / DATABASE)!r} is missing or empty, and other files of the index are "
@@ -46,12 +49,14 @@ def check_is_free(path: Path) -> None:
         )
 
 
-def _places(path: Path) -> Iterator[str]:
+def _places(files: Files) -> Iterator[str]:
     """Yield what lies where segments and pictures do, relative to the index."""
-    for folder in (path / _SEGMENTS, path / _ASSETS, *list_folder(path / _ASSETS)):
-        for file in list_folder(folder):
-            if not (folder.name == _ASSETS and file.is_dir()):
-                yield file.relative_to(path).as_posix()
+    for folder in (SEGMENTS, ASSETS):
+        for name, kind in files.kinds(folder).items():
+            if folder == ASSETS and kind == "a folder":
+                yield from (f"{folder}/{name}/{inner}" for inner in files.kinds(f"{folder}/{name}"))
+            else:
+                yield f"{folder}/{name}"
 
 
 def _is_temporary(place: str) -> bool:

@@ -7,10 +7,7 @@ documents that must have them.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import stat
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,16 +16,17 @@ from typing import Literal
 
 import numpy as np
 
-from diptych.errors import CorruptionError, MediaError, StorageError
+from diptych.errors import CorruptionError, FormatError, MediaError, StorageError
 from diptych.filters import fields
 from diptych.storage.connection import Connection, repair_command
 from diptych.storage.database import Database
-from diptych.storage.failures import is_missing, is_unread_page, list_folder, size_of, where_and_why
+from diptych.storage.failures import is_unread_page, size_of, where_and_why
 from diptych.storage.faiss_index import Keys
-from diptych.storage.files import TEMPORARY_PREFIX
-from diptych.storage.pictures import Pictures
+from diptych.storage.files import Files
+from diptych.storage.layout import ASSETS, SEGMENTS
+from diptych.storage.pictures import Pictures, picture_files
 from diptych.storage.rows import Row
-from diptych.storage.segments import Segment, read_segment
+from diptych.storage.segments import MOST_BYTES, Segment, read_segment
 
 __all__ = [
     "CHECKED_BYTES",
@@ -114,13 +112,14 @@ def find_problems(
     yield from structure
     if any(problem.part in ("database", "unreadable") for problem in structure):
         return
+    files = Files(folder)
     segments = database.segments(database.state().generation)
     found: dict[str, list[Keys]] = {}
     unread: list[Segment] = []
-    yield from _segment_problems(database, folder, segments, found, unread)
+    yield from _segment_problems(database, files, segments, found, unread)
     yield from _vector_problems(database, found, unread)
     yield from _picture_problems(database, pictures, deep=deep)
-    yield from _strays(database, folder)
+    yield from _strays(database, files)
 
 
 def _database_problems(database: Database, *, deep: bool) -> Iterator[Problem]:
@@ -190,7 +189,7 @@ def _word_problems(database: Database) -> Iterator[Problem]:
 
 def _segment_problems(
     database: Database,
-    folder: Path,
+    files: Files,
     segments: list[Segment],
     found: dict[str, list[Keys]],
     unread: list[Segment],
@@ -200,7 +199,7 @@ def _segment_problems(
     dims = {name: s.dim for name, s in database.spaces(state.generation).items()}
     last = 0
     for segment in segments:
-        where = str(folder / "segments" / segment.name)
+        where = str(files.path(f"{SEGMENTS}/{segment.name}"))
         if not segment.first <= segment.last <= state.last_key:
             yield Problem("segment", where, "it has keys that were never given")
             continue
@@ -209,10 +208,12 @@ def _segment_problems(
             continue
         last = segment.last
         try:
-            rows = read_segment(folder / "segments", segment, dims)
+            rows = read_segment(files, segment, dims)
         except CorruptionError as error:
             yield Problem("segment", where, str(error).split(". Run:")[0])
             continue
+        except FormatError:
+            raise
         except StorageError as error:
             unread.append(segment)
             yield Problem("unreadable", *where_and_why(error, Path(where)))
@@ -250,52 +251,57 @@ def _picture_problems(database: Database, pictures: Pictures, *, deep: bool) -> 
             yield Problem("picture", row.id, str(error), key)
         else:
             if image is not None and image.path is not None:
-                yield from _file_problems(image.path, row, key, deep=deep)
+                yield from _file_problems(pictures, image.path, row, key, deep=deep)
 
 
-def _file_problems(path: Path, row: Row, key: int, *, deep: bool) -> Iterator[Problem]:
+def _file_problems(
+    pictures: Pictures, path: Path, row: Row, key: int, *, deep: bool
+) -> Iterator[Problem]:
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            yield Problem("picture", row.id, f"{str(path)!r} is not a regular file", key)
-        elif deep and hashlib.sha256(path.read_bytes()).hexdigest() != row.image:
-            yield Problem("picture", row.id, f"{str(path)!r} is not what was stored", key)
-    except OSError as error:
-        if is_missing(error):
+        if (digest := pictures.digest(row, read=deep)) is None:
             yield Problem("picture", row.id, f"{str(path)!r} is missing", key)
-        else:
-            yield Problem("unreadable", *where_and_why(error, path), key)
+        elif deep and digest != row.image:
+            yield Problem("picture", row.id, f"{str(path)!r} is not what was stored", key)
+    except CorruptionError as error:
+        yield Problem("picture", row.id, str(error).split(". Run:")[0], key)
+    except FormatError:
+        raise
+    except StorageError as error:
+        yield Problem("unreadable", *where_and_why(error, path), key)
 
 
-def unread_files(folder: Path) -> Iterator[Problem]:
-    """Yield the segments and pictures that cannot be read, whether or not the database knows them."""
-    folders = [folder / "segments", folder / "assets"]
+def unread_files(files: Files) -> Iterator[Problem]:
+    """Yield the segments and pictures that cannot be read, whether or not the database knows them.
+
+    Raises:
+        FormatError: There is a link or the like among them.
+    """
+    folders = [SEGMENTS, ASSETS]
     while folders:
         at = folders.pop()
         try:
-            found = list_folder(at)
+            found = files.kinds(at)
+        except FormatError:
+            raise
         except StorageError as error:
-            yield Problem("unreadable", *where_and_why(error, at))
+            yield Problem("unreadable", *where_and_why(error, files.path(at)))
             continue
-        for path in found:
+        for name, kind in found.items():
+            place = f"{at}/{name}"
+            if kind == "a folder":
+                folders.append(place)
+                continue
             try:
-                mode = os.lstat(path).st_mode
-                if stat.S_ISDIR(mode):
-                    folders.append(path)
-                elif stat.S_ISREG(mode):
-                    path.read_bytes()
-            except OSError as error:
-                if not is_missing(error):
-                    yield Problem("unreadable", *where_and_why(error, path))
+                files.read(place, limit=MOST_BYTES)
+            except (FormatError, CorruptionError):  # it has gone, or is larger than any of ours
+                continue
+            except StorageError as error:
+                yield Problem("unreadable", *where_and_why(error, files.path(place)))
 
 
-def _strays(database: Database, folder: Path) -> Iterator[Problem]:
-    counted = {f"segments/{name}" for name in database.segment_names()} | database.picture_places()
-    for pattern in (
-        "segments/*",
-        "assets/*/*",
-        f"{TEMPORARY_PREFIX}*",
-        f"cache/{TEMPORARY_PREFIX}*",
-    ):
-        for path in sorted(folder.glob(pattern)):
-            if path.relative_to(folder).as_posix() not in counted:
-                yield Problem("stray", str(path), "nothing refers to it")
+def _strays(database: Database, files: Files) -> Iterator[Problem]:
+    counted = {f"{SEGMENTS}/{name}" for name in database.segment_names()}
+    counted |= database.picture_places()
+    found = [*(f"{SEGMENTS}/{name}" for name in files.names(SEGMENTS)), *picture_files(files)]
+    for place in sorted({*found, *files.unfinished()} - counted):
+        yield Problem("stray", str(files.path(place)), "nothing refers to it")

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from diptych.errors import Conflict, StorageError
 from diptych.image import Image
-from diptych.storage import files
-from diptych.storage.cache import CACHE
 from diptych.storage.changes import WritableDatabase
 from diptych.storage.database import Database
 from diptych.storage.faiss_index import Keys
+from diptych.storage.files import Files
+from diptych.storage.layout import SEGMENTS
 from diptych.storage.loaded import Loaded
 from diptych.storage.locks import ReadWriteLock
 from diptych.storage.pictures import Pictures
@@ -30,12 +30,10 @@ from diptych.storage.segments import Rows, Segment, write_segments
 from diptych.storage.upkeep import hollow_segments, tail_to_merge
 from diptych.vectors import Vectors
 
-__all__ = ["SEGMENTS", "VectorRows", "Writer", "sweep"]
+__all__ = ["VectorRows", "Writer", "sweep"]
 
 VectorRows = Mapping[str, tuple[NDArray[np.int64], Vectors]]
 """For each list the positions, ascending, in the batch, and the vectors of these documents."""
-
-SEGMENTS = "segments"
 
 GARBAGE_SECONDS = 60.0
 """How long a picture stays after its last document is gone, for those who have just found it."""
@@ -68,7 +66,7 @@ class Writer:
         self.is_broken = False
         """Whether the connection failed for good; another writer takes over."""
         self._path = path
-        self._folder = path / SEGMENTS if path else None
+        self._files = Files(path) if path else None
         self._pictures = pictures
         self._loaded = loaded
         self._lock = lock
@@ -78,7 +76,7 @@ class Writer:
         """Load what was committed by others, or by a commit of ours that failed after it had succeeded."""
         if not self.database.is_empty and self.database.state() != self._loaded.at:
             with self._lock.writing():
-                self._loaded.follow(self.database, self._folder)
+                self._loaded.follow(self.database, self._files)
 
     def create(self, spaces: Mapping[str, Space], settings: Mapping[str, str]) -> None:
         """Make an empty database a store, in one commit."""
@@ -90,7 +88,7 @@ class Writer:
         self.commit(change)
         self.database.is_empty = False
         with self._lock.writing():
-            self._loaded.follow(self.database, self._folder)
+            self._loaded.follow(self.database, self._files)
 
     def store(
         self,
@@ -149,7 +147,7 @@ class Writer:
         if self._path is None:
             self._pictures.forget_all_but(database.picture_hashes())
         else:
-            sweep(self._path, database, self._pictures)
+            sweep(Files(self._path), database, self._pictures)
 
     def begin_generation(self, spaces: Mapping[str, Space]) -> int:
         """Begin or go on with the vectors of other models, and return the last key that has them."""
@@ -178,7 +176,7 @@ class Writer:
         """Let the generation that was begun count instead of the other one, in one commit."""
         self.commit(lambda: self.database.end_generation(settings), reload=True)
         if self._path is not None:
-            sweep(self._path, self.database, None)
+            sweep(Files(self._path), self.database, None)
 
     def commit(
         self,
@@ -212,7 +210,7 @@ class Writer:
             with self._lock.writing():
                 database.commit()
                 if reload:
-                    self._loaded.follow(database, self._folder)
+                    self._loaded.follow(database, self._files)
                 else:
                     self._loaded.apply(removed, added or {}, state)
         except BaseException:
@@ -233,11 +231,11 @@ class Writer:
         return replace(row, image=sha256, image_path=place)
 
     def _write_segments(self, rows: Rows) -> list[Segment]:
-        return [] if self._folder is None else write_segments(self._folder, rows)
+        return [] if self._files is None else write_segments(self._files, rows)
 
     def _discard(self, segments: Sequence[Segment]) -> None:
         """Remove segments of a commit that failed; what cannot be told now is swept later."""
-        if self._folder is None or not segments:
+        if self._files is None or not segments:
             return
         try:
             counted = self.database.segment_names()
@@ -245,7 +243,7 @@ class Writer:
             return
         for segment in segments:
             if segment.name not in counted:
-                files.remove(self._folder / segment.name)
+                self._files.remove(f"{SEGMENTS}/{segment.name}")
 
     # -- upkeep -----------------------------------------------------------------------------
 
@@ -276,7 +274,7 @@ class Writer:
 
     def _rewrite(self, segments: Sequence[Segment]) -> None:
         """Let new segments, with the rows that count, stand for neighbouring ones."""
-        if self._folder is None or not segments:
+        if self._files is None or not segments:
             return
         new = self._write_segments(self._loaded.rows(segments[0].first, segments[-1].last))
 
@@ -293,7 +291,7 @@ class Writer:
         kept = self.database.segment_names()
         for segment in segments:
             if segment.name not in kept:
-                files.remove(self._folder / segment.name)
+                self._files.remove(f"{SEGMENTS}/{segment.name}")
 
     def _drop_garbage(self, before: float) -> None:
         """Remove the pictures that nothing has referred to since a time."""
@@ -304,21 +302,23 @@ class Writer:
             self.commit(lambda: self.database.forget_garbage(places))
 
 
-def sweep(path: Path, database: Database, pictures: Pictures | None) -> None:
+def sweep(files: Files, database: Database, pictures: Pictures | None) -> None:
     """Remove the files of an index that no commit refers to: left-overs of writers that were killed.
 
     Args:
-        path: The folder.
+        files: Of the index.
         database: Says what counts.
         pictures: None leaves the pictures alone, of which there may be many.
+
+    Raises:
+        FormatError: There is a link or the like among them.
     """
     counted = database.segment_names()
-    for file in sorted((path / SEGMENTS).glob("*")):
-        if file.name not in counted:
-            files.remove(file)
-    for pattern in (f"{files.TEMPORARY_PREFIX}*", f"{CACHE}/{files.TEMPORARY_PREFIX}*"):
-        for file in sorted(path.glob(pattern)):
-            files.remove(file)
+    for name in files.names(SEGMENTS):
+        if name not in counted:
+            files.remove(f"{SEGMENTS}/{name}")
+    for place in files.unfinished():
+        files.remove(place)
     if pictures is not None:
         pictures.sweep(database.picture_places())
 
