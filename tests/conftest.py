@@ -11,6 +11,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+try:
+    import hypothesis
+except ImportError:  # as in ``tests/environments``
+    pass
+else:
+    # A busy machine is not a failure: no limit on the clock for an example, nor for drawing it.
+    hypothesis.settings.register_profile(
+        "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    )
+    hypothesis.settings.load_profile("any machine")
+
 
 @pytest.fixture
 def rng():

@@ -38,7 +38,7 @@ class WaitingEncoder(ToyEncoder):
 
     def encode_query(self, texts):
         self.started.set()
-        assert self.go_on.wait(timeout=10), "the event loop was blocked"
+        assert self.go_on.wait(timeout=60), "the event loop was blocked"
         return super().encode_query(texts)
 
 

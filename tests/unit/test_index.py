@@ -13,6 +13,7 @@ from diptych.errors import (
     LockedError,
     VectorError,
 )
+from pace import join
 from stubs import StubImage, StubJoint, StubText, hashed_rows, png
 
 RED, BLUE, GREEN = png("red"), png("blue"), png("green")
@@ -429,7 +430,6 @@ def test_readers_and_a_writer_in_threads_see_whole_batches():
     for batch in range(25):
         index.add([Document(f"text {batch} {i}", id=f"{batch}-{i}") for i in range(4)])
     stop.set()
-    for reader in readers:
-        reader.join(20)
+    join(*readers)
     assert problems == []
     assert len(index) == 104

@@ -1,7 +1,7 @@
 """Nothing outside the folder is ever opened."""
 
 import os
-import threading
+import sys
 from pathlib import Path
 
 import pytest
@@ -183,37 +183,91 @@ def test_a_file_over_the_limit_is_refused(root):
     assert len(Folder(root).read("long.txt", 2_000_001)) == 2_000_001
 
 
-def test_a_file_swapped_for_a_link_gives_nothing_away(root, tmp_path):
-    """A thread swaps a file and a folder for links to secrets all the time."""
+def watched(work, before_call):
+    """Return what ``work`` returns, with ``before_call(n)`` before its n-th call of the system."""
+    calls = 0
+
+    def watch(frame, event, function):
+        nonlocal calls
+        if event == "c_call" and getattr(function, "__module__", None) in ("posix", "_io", "io"):
+            calls += 1
+            sys.setprofile(None)
+            before_call(calls)
+            sys.setprofile(watch)
+
+    sys.setprofile(watch)
+    try:
+        return work()
+    finally:
+        sys.setprofile(None)
+
+
+def swapped_while_read(root, read, place, target):
+    """Read ``swap/x.png`` again and again, a place swapped for a link from each call to each later one.
+
+    Returns:
+        What each reading led to: the content, or None where it was refused.
+    """
+    aside, path = root / "aside", root / place
+    calls = []
+    watched(read, calls.append)
+    outcomes = []
+    for first in calls:
+        for last in range(first + 1, len(calls) + 2):
+
+            def swap(call, first=first, last=last):
+                if call == first:
+                    path.rename(aside)
+                    path.symlink_to(target)
+                if call == last:
+                    path.unlink()
+                    aside.rename(path)
+
+            try:
+                outcomes.append(watched(read, swap))
+            except (InvalidArgument, MediaError):
+                outcomes.append(None)
+            if aside.exists():
+                path.unlink()
+                aside.rename(path)
+    return outcomes
+
+
+@pytest.fixture
+def swap(root, tmp_path):
+    """A file that can be swapped for a link to a secret, alone or with its folder."""
     (root / "swap").mkdir()
     (root / "swap" / "x.png").write_bytes(INSIDE)
     (tmp_path / "root2" / "x.png").write_bytes(SECRET)
-    stop = threading.Event()
+    return {"swap/x.png": tmp_path / "secret.png", "swap": tmp_path / "root2"}
 
-    def swap():
-        while not stop.is_set():
-            for name, target in (("swap/x.png", "secret.png"), ("swap", "root2")):
-                path = root / name
-                path.rename(root / "aside")
-                path.symlink_to(tmp_path / target)
-                path.unlink()
-                (root / "aside").rename(path)
 
-    thread = threading.Thread(target=swap)
-    thread.start()
-    folder, read = Folder(root), 0
-    try:
-        for _ in range(2000):
-            try:
-                data = folder.read("swap/x.png", 10_000)
-            except InvalidArgument:
-                continue
-            read += 1
-            assert data == INSIDE
-    finally:
-        stop.set()
-        thread.join()
-    assert read > 0
+@pytest.mark.skipif(os.name == "nt", reason="makes links")
+@pytest.mark.parametrize("place", ["swap/x.png", "swap"])
+def test_a_file_swapped_for_a_link_gives_nothing_away(root, swap, place):
+    folder = Folder(root)
+    outcomes = swapped_while_read(
+        root, lambda: folder.read("swap/x.png", 10_000), place, swap[place]
+    )
+    assert set(outcomes) == {INSIDE, None}
+    assert len(outcomes) > 10
+
+
+@pytest.mark.skipif(os.name == "nt", reason="makes links")
+@pytest.mark.parametrize("place", ["swap/x.png", "swap"])
+def test_swapping_finds_a_reader_that_checks_before_it_opens(root, swap, place):
+    """The test above would notice: this is how it must not be done."""
+
+    def read():
+        path = root / "swap" / "x.png"
+        try:
+            if Path(os.path.realpath(path)) == path:
+                return path.read_bytes()
+        except OSError:  # it went between two calls
+            pass
+        raise InvalidArgument("it is a link")
+
+    assert SECRET in swapped_while_read(root, read, place, swap[place])
 
 
 def test_a_picture_that_is_shown_often_is_read_once(root, monkeypatch):

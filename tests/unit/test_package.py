@@ -49,13 +49,13 @@ def test_unknown_name_is_an_attribute_error():
 
 def test_import_is_light_and_fast():
     code = (
-        "import time; start = time.process_time(); import diptych; used = time.process_time() - start;"
-        "import sys, json; print(json.dumps([used, sorted(sys.modules)]))"
+        "import sys, json; before = len(sys.modules); import diptych;"
+        "print(json.dumps([len(sys.modules) - before, sorted(sys.modules)]))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    seconds, modules = json.loads(done.stdout)
+    loaded, modules = json.loads(done.stdout)
     assert not [name for name in HEAVY if name in modules]
-    assert seconds < 0.3
+    assert loaded < 60  # about 30: to count them does not depend on the machine, as the clock does
 
 
 def test_core_types_and_readers_load_nothing_heavy():

@@ -9,6 +9,7 @@ from diptych.storage import Conflict, LocalStorage, Row, Space
 from diptych.storage.faiss_index import VectorIndex
 from diptych.storage.locks import ReadWriteLock
 from diptych.storage.schema import journal_mode
+from pace import PATIENCE, join, wait_until
 
 DIM = 8
 SPACES = {"text": Space(DIM, "t", "f1"), "image": Space(DIM, "i", "f2")}
@@ -392,7 +393,7 @@ def test_waiting_writer_goes_before_later_readers():
     def first_reader():
         with lock.reading():
             reading.set()
-            release.wait(5)
+            release.wait(PATIENCE)
 
     def writer():
         with lock.writing():
@@ -404,16 +405,14 @@ def test_waiting_writer_goes_before_later_readers():
 
     threads = [threading.Thread(target=first_reader)]
     threads[0].start()
-    reading.wait(5)
+    wait_until(reading.is_set, threads[0])
     threads.append(threading.Thread(target=writer))
     threads[1].start()
-    while not lock._waiting_writers:
-        pass
+    wait_until(lambda: lock._waiting_writers, *threads)
     threads.append(threading.Thread(target=late_reader))
     threads[2].start()
     release.set()
-    for thread in threads:
-        thread.join(5)
+    join(*threads)
     assert order == ["writer", "reader"]
 
 
@@ -421,7 +420,7 @@ def test_writer_waits_for_another_as_long_as_it_is_told(tmp_path, rng):
     import threading
 
     one = new_store(tmp_path / "index")
-    two = LocalStorage(tmp_path / "index", lock_timeout=5)
+    two = LocalStorage(tmp_path / "index", lock_timeout=PATIENCE)
     timer = threading.Timer(0.2, one.close)
     timer.start()
     write(two, ["b"], unit(rng, 1))
@@ -554,14 +553,13 @@ def test_thread_inside_a_snapshot_stays_in_it_and_cannot_wait_for_itself(path_or
     with storage.reading() as outer:
         other = threading.Thread(target=write, args=(storage, ["b"], unit(rng, 1)))
         other.start()
-        while not storage._lock._waiting_writers:
-            pass
+        wait_until(lambda: storage._lock._waiting_writers, other)
         with storage.reading() as inner:  # would wait for the writer, which waits for us
             assert inner is outer
             assert inner.database.counts()["documents"] == 1
         with pytest.raises(StorageError, match="inside of a snapshot"):
             write(storage, ["c"], unit(rng, 1))
-    other.join(5)
+    join(other)
     assert set(keys_by_id(storage)) == {"a", "b"}
 
 
@@ -575,13 +573,15 @@ def test_program_ends_although_a_thread_is_inside_a_snapshot(tmp_path):
         from diptych import Document, MultimodalIndex, ToyEncoder
         index = MultimodalIndex(ToyEncoder(), path={str(tmp_path / "index")!r})
         index.add([Document(text="red", id="a")])
+        inside = threading.Event()
         def sit():
             with index.snapshot():
-                time.sleep(60)
+                inside.set()
+                time.sleep(1000)
         threading.Thread(target=sit, daemon=True).start()
-        time.sleep(0.2)
+        assert inside.wait(100)
     """
-    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], timeout=20, check=True)
+    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], timeout=300, check=True)
     assert set(keys_by_id(LocalStorage(tmp_path / "index"))) == {"a"}
 
 

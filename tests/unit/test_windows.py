@@ -1,7 +1,5 @@
 """Cutting long texts into windows, with a tokenizer that is simple enough to check by hand."""
 
-import time
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,6 +7,7 @@ from hypothesis import strategies as st
 
 from diptych.encoders._windows import Window, clean, pool, windows_of
 from diptych.errors import VectorError
+from pace import cpu_within
 
 
 def count(texts):
@@ -90,9 +89,8 @@ def test_windows_hold_every_word_in_order_and_fit(text, limit):
 
 
 def test_long_white_space_takes_no_quadratic_time():
-    started = time.process_time()
-    windows_of([" " * 300_000 + "a " * 100], limit=20, count=count)
-    assert time.process_time() - started < 1
+    with cpu_within(1):
+        windows_of([" " * 300_000 + "a " * 100], limit=20, count=count)
 
 
 def test_pooling_weighs_windows_by_length():
