@@ -1,7 +1,8 @@
 """Damages one file of an index in one way, and sees what a user is told.
 
 Allowed are the same answers as before, or an error that names a file of the index and the command
-that repairs it. A wrong answer is not, nor is a crash, nor waiting.
+that repairs it; of a lost database, which nothing repairs, that the folder is to be restored.
+A wrong answer is not, nor is a crash, nor waiting.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ KINDS = (
     "flip a bit", "flip a byte", "truncate", "zero the tail", "zero a block", "swap blocks",
     "repeat a block", "append", "empty", "remove", "put another file there", "random bytes",
 )  # fmt: skip
+
+DATABASE = "store.sqlite3"
 
 MEMORY = 256 << 20
 
@@ -162,7 +165,9 @@ def _ask(folder: Path, expected: dict, result: Path) -> None:
         found = json.loads(json.dumps(answers(folder)))
     except DiptychError as error:
         message = str(error)
-        assert f"diptych verify {folder}" in message, message
+        lost = f"{folder / DATABASE}' is missing or empty" in message
+        remedy = "Restore the folder from a backup" if lost else f"diptych verify {folder}"
+        assert remedy in message, message
         result.write_text(f"{type(error).__name__}")
         return
     for part in expected:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from results import write_whole
 from slices import FAULT_ROWS, KINDS_OF_INDEX, PICTURE, ROWS, Slice, all_slices
-from tables import as_markdown
+from tables import as_markdown, in_short
 
 
 def summary(records: dict[str, dict], state: str, no_faults: str = "") -> dict:
@@ -87,7 +87,10 @@ def _add(many) -> dict[str, int]:
 
 def failures(report: dict) -> list[str]:
     """Return a line for everything that went wrong."""
-    return [f"{one['slice']}: {one['what']}" for one in (*report["violations"], *report["ended"])]
+    return [
+        f"{one['slice']}: {in_short(one['what'])}"
+        for one in (*report["violations"], *report["ended"])
+    ]
 
 
 def write_report(folder: Path, report: dict) -> None:

@@ -76,9 +76,9 @@ class Row:
 
 ROWS = (
     Row("kills", "kills", 600, 20),
-    Row("sealed", "damaged files", 8_400, 140),
+    Row("sealed", "damaged files", 7_000, 140),
     Row("unsealed", "damaged files", 2_400, 100),
-    Row("model", "sessions", 2_000, 40),
+    Row("model", "sessions", 1_500, 30),
     Row("threads", "seconds", 120, 20),
     Row("processes", "seconds", 120, 20),
     Row("dead writers", "writers", 100, 10),
@@ -112,8 +112,8 @@ class FaultRow:
 # them struck. ENOSPC and EACCES are the same to Python and SQLite as EIO but for the few places that ask
 # which one it was: every 4th call, a third of those with each kind of index.
 FAULT_ROWS = (
-    FaultRow("EIO", {"hnsw": (1, 36), "flat": (4, 9), "ivf": (4, 9)}),
-    FaultRow("exit before", {"hnsw": (1, 24), "flat": (4, 6), "ivf": (4, 6)}),
+    FaultRow("EIO", {"hnsw": (1, 36), "flat": (8, 5), "ivf": (8, 5)}),
+    FaultRow("exit before", {"hnsw": (1, 24), "flat": (8, 3), "ivf": (8, 3)}),
     FaultRow("exit after", {kind: (0, 1) for kind in KINDS_OF_INDEX}),
     FaultRow("ENOSPC", {kind: (12, 2) for kind in KINDS_OF_INDEX}),
     FaultRow("EACCES", {kind: (12, 2) for kind in KINDS_OF_INDEX}),

@@ -41,7 +41,7 @@ def as_markdown(report: dict) -> str:
             "",
             *_table(["file", "outcome", "closed well", "writer killed"], _damage(report)),
             "",
-            "An error names the file and the command that repairs the index.",
+            "An error names the file, and the command that repairs the index or that it is to be restored.",
             "",
         ]
     )
@@ -67,7 +67,7 @@ def _head(report: dict) -> list[str]:
     ]
     if wrong:
         lines += [f"**{len(wrong)} slices or steps went wrong:**", ""]
-        lines += [f"- `{one['slice']}`: {_first_lines(one['what'])}" for one in wrong]
+        lines += [f"- `{one['slice']}`: {in_short(one['what'])}" for one in wrong]
         return lines
     return [
         *lines,
@@ -77,9 +77,11 @@ def _head(report: dict) -> list[str]:
     ]
 
 
-def _first_lines(what: str) -> str:
-    words = " ".join(what.split())
-    return words if len(words) < 400 else f"{words[:200]} … {words[-200:]}"
+def in_short(what: str) -> str:
+    """Return where it was and the last line of the traceback; all of it is in ``results.json``."""
+    lines = [" ".join(line.split()) for line in what.splitlines() if line.strip()]
+    where = lines[0].split(": Traceback")[0][:200]
+    return where if len(lines) == 1 else f"{where} … {lines[-1][:400]}"
 
 
 def _table(head: list[str], rows: list[list[str]]) -> list[str]:

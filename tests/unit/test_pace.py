@@ -3,8 +3,9 @@
 import threading
 import time
 
-import pace
 import pytest
+
+import pace
 
 
 def spin(seconds):
