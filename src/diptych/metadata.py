@@ -19,13 +19,22 @@ import numpy as np
 
 from diptych.errors import DocumentError
 
-__all__ = ["MAX_BYTES", "MAX_DEPTH", "checked_metadata", "checked_string", "storable"]
+__all__ = [
+    "MAX_BYTES",
+    "MAX_DEPTH",
+    "checked_metadata",
+    "checked_string",
+    "source_label",
+    "storable",
+]
 
 MAX_DEPTH = 32
 """How deep metadata may nest."""
 
 MAX_BYTES = 256 * 1024
 """How large the metadata of a document may be, as JSON."""
+
+_LONGEST_LABEL = 4_096
 
 
 def checked_metadata(
@@ -89,6 +98,14 @@ def checked_string(value: object, name: str, document_id: object, *, is_name: bo
 def storable(text: str) -> str:
     """Return a text without NUL and halves of surrogate pairs, each of which becomes "?"."""
     return text.replace("\0", "?").encode("utf-8", "replace").decode("utf-8")
+
+
+def source_label(value: object) -> str | int | None:
+    """Return a source or a page, out of metadata of unknown origin, that can be stored and shown, or None."""
+    if isinstance(value, str):
+        return storable(value[:_LONGEST_LABEL])
+    is_number = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
+    return value if is_number and isinstance(value, int) else None
 
 
 def _plain(value: Any) -> Any:

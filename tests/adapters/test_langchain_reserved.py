@@ -187,6 +187,30 @@ def test_documents_that_name_others_bring_only_their_own(store, secrets):
     assert "private" not in json.dumps(to_content_blocks([document], index=store.index))
 
 
+def test_parts_are_those_of_the_group_of_the_document(store):
+    store.index.add([
+        Stored("the red pump", id="h", group="g"),
+        Stored("its figure", id="f", group="g", order=1),
+        Stored("the private one", id="p", group="other"),
+        Stored("alone", id="a"),
+        Stored("the secret one", id="s"),
+    ])  # fmt: skip
+
+    def shown(identity, ids):
+        document = Document("words", id=identity, metadata={"document_ids": ids})
+        return json.dumps(to_content_blocks([document], index=store.index))
+
+    assert "its figure" in shown("h", ["h", "f", "p", "s"])
+    for identity, ids in (
+        ("h", ["h", "f", "p", "s"]),
+        ("a", ["s", "a"]),
+        ("a", ["p"]),
+        ("no", ["p"]),
+    ):
+        assert "private" not in shown(identity, ids)
+        assert "secret" not in shown(identity, ids)
+
+
 def test_a_reference_with_the_right_hash_is_followed(tmp_path):
     (tmp_path / "a.png").write_bytes(RED)
     document = loaded(image_document(tmp_path / "a.png", "a red thing"))

@@ -15,7 +15,7 @@ from diptych.cards import cards
 from diptych.checks import list_of
 from diptych.errors import DiptychError, InvalidArgument, MediaError
 from diptych.index import MultimodalIndex
-from diptych.metadata import storable
+from diptych.metadata import source_label, storable
 from diptych.reserved import RESERVED_KEY, place_of, without_reserved
 from diptych.types import Document as Stored
 from diptych.types import FusedDocument, Image, Query
@@ -41,7 +41,6 @@ REFERENCE_KEYS = ("path", "mime_type", "sha256", "name", "width", "height")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MOST_PARTS = 100
 """So many parts and pictures are looked for, of a document that has been serialized."""
-_LONGEST_LABEL = 4_096
 
 
 class RetrievedDocument(Document):
@@ -250,25 +249,34 @@ def _restored(document: Document, index: MultimodalIndex | None) -> FusedDocumen
         return document.fused
     parts: Sequence[Stored] = ()
     if index is not None:
-        parts = index.get(_part_ids(document))
+        parts = _parts(document, index)
     if not parts:
         parts = _rebuilt(document)
     first = document.id if any(part.id == document.id for part in parts) else None
     return FusedDocument(tuple(parts), 0.0, (), first or parts[0].id) if parts else None
 
 
-def _part_ids(document: Document) -> list[str]:
-    """Return the ids of the parts of a document, when its metadata says them, else its own."""
+def _parts(document: Document, index: MultimodalIndex) -> list[Stored]:
+    """Return a document from the index, with the parts that its metadata names and that are of its group.
+
+    Metadata of unknown origin could name any document of the index; what belongs together has one group.
+    """
     own = storable(document.id or "")
     said = document.metadata.get("document_ids")
-    ids = [i for i in said if isinstance(i, str)] if isinstance(said, list | tuple) else []
-    return [storable(i) for i in ids[:_MOST_PARTS]] if own in ids else [own]
+    ids = (
+        [storable(i) for i in said if isinstance(i, str)] if isinstance(said, list | tuple) else []
+    )
+    found = index.get([*ids[:_MOST_PARTS], own])
+    first = next((part for part in found if part.id == own), None)
+    if first is None:
+        return []
+    return [p for p in found if p is first or (p.group is not None and p.group == first.group)]
 
 
 def _rebuilt(document: Document) -> list[Stored]:
     """Return a text and its pictures as documents of their own; what is malformed is left out."""
     identity = storable(document.id or "") or "retrieved"
-    kept = {k: _label(document.metadata.get(k)) for k in ("source", "page")}
+    kept = {k: source_label(document.metadata.get(k)) for k in ("source", "page")}
     metadata = {k: v for k, v in kept.items() if v is not None}
     parts = []
     if document.page_content.strip():
@@ -282,14 +290,6 @@ def _rebuilt(document: Document) -> list[Stored]:
         if image is not None:
             parts.append(Stored(image=image, metadata=metadata, id=f"{identity}#{at}"))
     return parts
-
-
-def _label(value: Any) -> str | int | None:
-    """Return a source or a page that can be shown."""
-    if isinstance(value, str):
-        return storable(value[:_LONGEST_LABEL])
-    is_number = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
-    return value if is_number else None
 
 
 def _referenced(reference: Any) -> Image | None:

@@ -22,6 +22,7 @@ from diptych.context import ContextOptions, ImagePart, TextPart, build_context, 
 from diptych.errors import DiptychError
 from diptych.llama_index.convert import RetrievedNode
 from diptych.llama_index.node import DiptychNode, picture_of, shared_fields
+from diptych.metadata import source_label, storable
 from diptych.types import Document, FusedDocument, Image
 
 __all__ = ["SeparatePictures", "to_content_blocks"]
@@ -87,9 +88,10 @@ def _fused(found: NodeWithScore) -> list[FusedDocument]:
         return [found.fused]
     node = found.node
     text = node.get_content(MetadataMode.NONE)
-    parts = [Document(text, id=node.node_id, metadata=_origin(node))] if text.strip() else []
+    identity = storable(node.node_id) or "node"
+    parts = [Document(storable(text), id=identity, metadata=_origin(node))] if text.strip() else []
     parts += [
-        Document(image=picture, id=f"{node.node_id}#{at}", metadata=_origin(node))
+        Document(image=picture, id=f"{identity}#{at}", metadata=_origin(node))
         for at, picture in enumerate(_shown(node))
     ]
     return [FusedDocument(tuple(parts), found.score or 0.0, (), parts[0].id)] if parts else []
@@ -110,7 +112,7 @@ def _origin(node: BaseNode) -> dict[str, Any]:
     found = (node.metadata.get(name) for name in ("source", "file_name", "file_path", "url"))
     source = next((value for value in found if isinstance(value, str) and value), None)
     page = node.metadata.get("page", node.metadata.get("page_label"))
-    kept = {"source": source, "page": page if isinstance(page, str | int) else None}
+    kept = {"source": source_label(source), "page": source_label(page)}
     return {key: value for key, value in kept.items() if value is not None}
 
 

@@ -97,8 +97,15 @@ def folder_of(persist_path: str | os.PathLike[str]) -> Path:
         FormatError: The file is missing, or was written by another store.
     """
     file = Path(persist_path)
-    _check_note(persist_path, lambda: file.open("rb"))
+    _check_note(persist_path, lambda: _opened(file))
     return _folder(file)
+
+
+def _opened(file: Path) -> BinaryIO:
+    """Open a note. A named pipe in its place would wait for somebody to write to it."""
+    if file.exists() and not file.is_file():
+        raise OSError("it is not a regular file")
+    return file.open("rb")
 
 
 def _check_note(path: str | os.PathLike[str], opened: Callable[[], BinaryIO]) -> None:
