@@ -107,7 +107,7 @@ STATES = {
     "folders": ["lock", "store.sqlite3", "segments/", "assets/", "assets/ab/"],
     "temporary files": ["lock", "store.sqlite3", "segments/.tmp-1", "assets/ab/.tmp-2", ".tmp-3"],
     "folders alone": ["segments/", "assets/"],
-    "namespaces": ["lock", "namespaces/"],
+    "namespaces": ["lock", "namespaces/"],  # of an index that shares its folder
 }
 
 

@@ -394,3 +394,19 @@ def test_document_whose_picture_lies_outside_of_the_index_is_moved_out(path):
     verify(path, repair=True)
     with open_index(path) as index:
         assert [document.id for document in index.get()] == ["t1"]
+
+
+def test_repair_that_the_disk_cuts_off_says_so_in_words(path, monkeypatch):
+    file = place_of(path, "segment")
+    file.write_bytes(b"rubbish")
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "quarantine")
+
+    monkeypatch.setattr(os, "replace", full)
+    monkeypatch.setattr(os, "rename", full)
+    with pytest.raises(StorageError, match=r"failed: No space left.*free space"):
+        verify(path, repair=True)
+    monkeypatch.undo()
+    verify(path, repair=True)
+    assert (path / "quarantine" / file.name).read_bytes() == b"rubbish"

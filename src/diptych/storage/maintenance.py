@@ -14,7 +14,7 @@ from diptych.storage.changes import WritableDatabase
 from diptych.storage.database import Database
 from diptych.storage.failures import is_there, where_and_why
 from diptych.storage.files import Files
-from diptych.storage.layout import DATABASE, SEAL
+from diptych.storage.layout import DATABASE, NAMESPACES, SEAL
 from diptych.storage.locks import WriterLock
 from diptych.storage.pictures import Pictures
 from diptych.storage.repair import mend, salvage
@@ -97,6 +97,7 @@ def verify_folder(
     files.check_layout()
     if not files.has(DATABASE):
         check_is_free(files)
+        _refuse_namespaces(files)
         problems, counts = list[Problem](), (0, 0, 0)
     elif repair:
         lock = WriterLock(folder, lock_timeout)
@@ -116,6 +117,20 @@ def verify_folder(
     return VerifyReport(
         *counts, deep or repair, tuple(problems), tuple(done), time.monotonic() - start, repair
     )
+
+
+def _refuse_namespaces(files: Files) -> None:
+    """Say so when there are only namespaces in a folder, which have to be looked at one by one.
+
+    Raises:
+        FormatError: There are.
+    """
+    names = list(files.kinds(NAMESPACES))
+    if names:
+        raise FormatError(
+            f"There is no index at {str(files.folder)!r} itself; its namespaces ({len(names):,}) are. Give the "
+            f"folder of one: {str(files.path(f'{NAMESPACES}/{names[0]}'))!r}."
+        )
 
 
 def _repair(files: Files) -> list[str]:
@@ -199,7 +214,10 @@ def _look(
     except CorruptionError as error:
         return [*problems, Problem("database", str(path), str(error.__cause__ or error))], (0, 0, 0)
     except StorageError as error:
-        return [*problems, Problem("unreadable", *where_and_why(error, path))], (0, 0, 0)
+        where, why = where_and_why(error, path)
+        if all(problem.where != where for problem in problems):
+            problems.append(Problem("unreadable", where, why))
+        return problems, (0, 0, 0)
     finally:
         CONNECTED.leave(folder)
 

@@ -26,7 +26,7 @@ from diptych.storage.files import Files
 from diptych.storage.layout import DATABASE, QUARANTINE, SALVAGED, SEGMENTS, database_files
 from diptych.storage.pictures import Pictures, is_copy
 from diptych.storage.rows import Row
-from diptych.storage.segments import scan_segments
+from diptych.storage.segments import is_segment, scan_segments
 from diptych.storage.verify import Problem
 
 __all__ = ["mend", "salvage"]
@@ -56,10 +56,13 @@ def mend(
     for problem in problems:
         if problem.part == "segment":
             name = Path(problem.where).name
+            place = f"{SEGMENTS}/{name}"
+            # Before it is dropped: a file that nothing refers to would be removed by the next writer.
+            moved = _moved(files, place) if is_segment(place) else ""
             with database.transaction():
                 database.drop_segments([name])
                 database.start_generation()
-            done.append(f"dropped the segment {name}{_moved(files, f'{SEGMENTS}/{name}')}")
+            done.append(f"dropped the segment {name}{moved}")
         elif problem.part == "picture":
             done.extend(_mend_picture(database, files, pictures, problem))
         elif problem.part == "stray":
