@@ -128,8 +128,8 @@ def _refuse_namespaces(files: Files) -> None:
     names = list(files.kinds(NAMESPACES))
     if names:
         raise FormatError(
-            f"There is no index at {str(files.folder)!r} itself; its namespaces ({len(names):,}) are. Give the "
-            f"folder of one: {str(files.path(f'{NAMESPACES}/{names[0]}'))!r}."
+            f"There is no index at {str(files.folder)!r} itself; its namespaces ({len(names):,}) are. Give "
+            f"the folder of one: {str(files.path(f'{NAMESPACES}/{names[0]}'))!r}."
         )
 
 
