@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Sequence
-from html import escape
 from pathlib import PurePath
 from typing import Any, TypeVar
 
 from diptych.errors import DiptychError
+from diptych.visible import as_html
 
 __all__ = ["MAX_BYTES", "STYLE", "Budget", "Results", "card", "cards", "picture", "report"]
 
@@ -79,25 +79,27 @@ def _card(rank: int, result: Any, budget: Budget) -> str:
     if hasattr(fused, "documents"):
         return card(rank, fused, budget)
     # A copy that went through JSON does not know its pictures any more.
-    return f'<article><span class="rank">{rank}</span> {escape(_snippet(str(result)))}</article>'
+    return f'<article><span class="rank">{rank}</span> {as_html(_snippet(str(result)))}</article>'
 
 
 def card(rank: int, result: Any, budget: Budget) -> str:
     """Return one fused document: score, source, words, pictures and the evidence for it."""
     pictures = "".join(
         f"<figure>{picture(d.image, d.text or PurePath(d.image.name).name, budget)}"
-        f"<figcaption>{escape(_snippet(d.text))}</figcaption></figure>"
+        f"<figcaption>{as_html(_snippet(d.text))}</figcaption></figure>"
         for d in result.documents
         if d.image is not None
     )
     words = "".join(
-        f"<p>{escape(_snippet(d.text))}</p>" for d in result.documents if d.text and d.image is None
+        f"<p>{as_html(_snippet(d.text))}</p>"
+        for d in result.documents
+        if d.text and d.image is None
     )
     evidence = "".join(_evidence_row(item) for item in result.evidence)
-    kind = escape(result.kind)
+    kind = as_html(result.kind)
     return f"""<article>
 <div class="head"><span class="rank">{rank}</span><span class="score" title="probability-like, 0 to 1">{result.score:.2f}</span>
-<span class="kind">{kind}</span><span class="source">{escape(_where(result))}</span></div>
+<span class="kind">{kind}</span><span class="source">{as_html(_where(result))}</span></div>
 <div class="meter"><div style="width:{100 * min(max(result.score, 0.0), 1.0):.0f}%"></div></div>
 <div class="parts"><div class="words">{words}</div>{pictures}</div>
 <details><summary>Why: {len(result.evidence)} pieces of evidence</summary>
@@ -113,18 +115,18 @@ def report(
 ) -> str:
     """Return counts in a row, and below them what failed with its reason, and what was not read."""
     numbers = "".join(
-        f'<span class="kind">{escape(name)} <b>{count:,}</b></span>' for name, count in counts
+        f'<span class="kind">{as_html(name)} <b>{count:,}</b></span>' for name, count in counts
     )
     rows = "".join(
-        f"<tr><td>{escape(failure.name)}</td><td>{escape(_snippet(failure.reason))}</td></tr>"
+        f"<tr><td>{as_html(failure.name)}</td><td>{as_html(_snippet(failure.reason))}</td></tr>"
         for failure in failures[:SHOWN]
     )
     more = f"<p>{len(failures) - SHOWN:,} more</p>" if len(failures) > SHOWN else ""
     table = f"<table><tr><th>failed</th><th>why</th></tr>{rows}</table>{more}" if rows else ""
-    kinds = "".join(f"<li>{escape(_snippet(str(part)))}</li>" for part in not_read[:SHOWN])
+    kinds = "".join(f"<li>{as_html(_snippet(str(part)))}</li>" for part in not_read[:SHOWN])
     table += f"<p>Not read:</p><ul>{kinds}</ul>" if kinds else ""
     return _framed(
-        f'<article><div class="head"><span class="score">{escape(title)}</span>{numbers}</div>{table}</article>'
+        f'<article><div class="head"><span class="score">{as_html(title)}</span>{numbers}</div>{table}</article>'
     )
 
 
@@ -133,11 +135,13 @@ def picture(image: Any, alternative: str, budget: Budget) -> str:
     try:
         data, mime = image.encoded(max_edge=THUMBNAIL, max_bytes=THUMBNAIL_BYTES)
     except (DiptychError, OSError) as error:
-        return f'<span class="broken">{escape(str(error))}</span>'
+        return f'<span class="broken">{as_html(str(error))}</span>'
     text = base64.b64encode(data).decode("ascii")
     if not budget.takes(len(text)):
-        return f'<span class="broken">{escape(image.label)} (not shown: the output is large)</span>'
-    return f'<img alt="{escape(alternative[:200])}" src="data:{mime};base64,{text}">'
+        return (
+            f'<span class="broken">{as_html(image.label)} (not shown: the output is large)</span>'
+        )
+    return f'<img alt="{as_html(alternative[:200])}" src="data:{mime};base64,{text}">'
 
 
 def _framed(body: str) -> str:
@@ -147,7 +151,7 @@ def _framed(body: str) -> str:
 def _evidence_row(item: Any) -> str:
     rank = str(item.rank) if item.rank else "–"
     return (
-        f"<tr><td>{escape(_snippet(item.document_id))}</td><td>{escape(item.list)}</td><td>{rank}</td>"
+        f"<tr><td>{as_html(_snippet(item.document_id))}</td><td>{as_html(item.list)}</td><td>{rank}</td>"
         f"<td>{item.score:.3f}</td><td>{item.contribution:+.2f}</td></tr>"
     )
 

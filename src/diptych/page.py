@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 
 from diptych import cards
 from diptych.types import FusedDocument, Query
+from diptych.visible import as_html
 
 __all__ = ["Section", "render_page"]
 
@@ -40,11 +40,11 @@ def render_page(title: str, sections: Sequence[Section], *, note: str = "") -> s
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<title>{escape(title)}</title>
+<title>{as_html(title)}</title>
 <style>{cards.STYLE}{STYLE}</style>
 </head>
 <body class="diptych">
-<header><h1>{escape(title)}</h1><p>{escape(note)}</p></header>
+<header><h1>{as_html(title)}</h1><p>{as_html(note)}</p></header>
 <main>
 {body}
 </main>
@@ -56,7 +56,7 @@ def render_page(title: str, sections: Sequence[Section], *, note: str = "") -> s
 def _section(number: int, section: Section, budget: cards.Budget) -> str:
     asked = []
     if section.query.text:
-        asked.append(f"<q>{escape(section.query.text)}</q>")
+        asked.append(f"<q>{as_html(section.query.text)}</q>")
     if section.query.image is not None:
         image = section.query.image
         asked.append(cards.picture(image, "the picture that was asked with", budget))

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from diptych.cards import report as report_html
+from diptych.visible import in_one_line, visible
 
 __all__ = ["AddReport", "Failure", "NotRead", "SyncReport"]
 
@@ -28,7 +29,7 @@ class Failure:
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.name} ({self.reason})"
+        return f"{in_one_line(self.name)} ({visible(self.reason)})"
 
     @property
     def name(self) -> str:
@@ -54,7 +55,8 @@ class NotRead:
 
     def __str__(self) -> str:
         more = ", …" if self.count > len(self.examples) else ""
-        return f"{self.count:,} {self.kind} ({', '.join(self.examples)}{more})"
+        names = in_one_line(", ".join(self.examples))
+        return f"{self.count:,} {in_one_line(self.kind)} ({names}{more})"
 
     @staticmethod
     def total(parts: Iterable[NotRead]) -> tuple[NotRead, ...]:

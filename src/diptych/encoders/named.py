@@ -17,9 +17,9 @@ MODELS_SETTING = "models"
 """Under which name an index remembers its models."""
 
 HELP = (
-    "Which models to use, TEXT+IMAGE or one for both. Text: offline (all-MiniLM-L6-v2 from its package), "
-    "sentence-transformers:NAME. Image or both: open-clip:MODEL/TAG or open-clip:FOLDER, toy (pictures by "
-    "colour only; for trying out). The index remembers them."
+    "Which models to use, TEXT+IMAGE, one for both, or a text model alone. Text: offline (all-MiniLM-L6-v2 "
+    "from its package), sentence-transformers:NAME. Image or both: open-clip:MODEL/TAG or open-clip:FOLDER, "
+    "toy (pictures by colour only; for trying out). The index remembers them."
 )
 
 
@@ -27,8 +27,8 @@ def load_encoders(name: str) -> tuple[Any, Any]:
     """Return the text encoder and the image encoder that a name stands for; None for "none".
 
     Args:
-        name: ``TEXT+IMAGE``, or one for both: "offline", "toy", "sentence-transformers:NAME",
-            "open-clip:MODEL/TAG", "open-clip:FOLDER".
+        name: ``TEXT+IMAGE``, or one name. "toy", "open-clip:MODEL/TAG" and "open-clip:FOLDER" alone are
+            for both, "offline" and "sentence-transformers:NAME" alone for texts.
 
     Raises:
         InvalidArgument: The name is unknown.
@@ -36,6 +36,8 @@ def load_encoders(name: str) -> tuple[Any, Any]:
     """
     text, plus, image = name.partition("+")
     if not plus:
+        if text == "offline" or text.startswith("sentence-transformers:"):  # texts only
+            return _text_encoder(text), None
         both = _image_encoder(text)
         return both, both
     return _text_encoder(text), None if image == "none" else _image_encoder(image)
