@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from io import BytesIO
+from typing import Any
 
 import PIL.Image
 from PIL.Image import Transpose
@@ -10,6 +11,7 @@ from PIL.Image import Transpose
 from diptych.errors import MediaError
 from diptych.media._colour import to_rgb
 from diptych.media._containers import orientation
+from diptych.media._file import check_bytes
 from diptych.media._header import Opened, check_size, open_picture
 
 __all__ = ["decode", "from_pil", "pixels"]
@@ -40,17 +42,20 @@ def decode(data: bytes, *, name: str) -> PIL.Image.Image:
 
 
 def pixels(opened: Opened, name: str) -> PIL.Image.Image:
-    """Return the pixels of an opened picture, as :func:`decode`."""
+    """Return the pixels of an opened picture, as :func:`decode`; it cannot be used again."""
+    turn = _TURNS.get(opened.orientation)
+    if opened.source is not None:
+        opened.source.start()
     try:
         opened.picture.load()
-        rgb = to_rgb(opened.picture)
+        return to_rgb(opened.picture, turn, release=True)
+    except MediaError:
+        raise
     except Exception as error:  # Pillow raises nearly anything on damaged files
         raise MediaError(
             f"The picture {name} is damaged: its {opened.header.format} data could not be decoded "
             f"({error}). Save or download it again."
         ) from error
-    turn = _TURNS.get(opened.orientation)
-    return rgb if turn is None else rgb.transpose(turn)
 
 
 def from_pil(picture: PIL.Image.Image) -> bytes:
@@ -63,14 +68,23 @@ def from_pil(picture: PIL.Image.Image) -> bytes:
     check_size(picture.width, picture.height, name)
     try:
         picture.load()
-        rgb = to_rgb(picture)
         exif = picture.info.get("exif")
         turn = _TURNS.get(orientation(exif)) if isinstance(exif, bytes) else None
-        file = BytesIO()
-        (rgb if turn is None else rgb.transpose(turn)).save(file, "PNG", compress_level=4)
+        file = _Bounded()
+        to_rgb(picture, turn).save(file, "PNG", compress_level=4)
+    except MediaError:
+        raise
     except Exception as error:  # Pillow raises nearly anything on damaged files
         raise MediaError(
             f"The picture {name} could not be read: {error}. Pass the path or the bytes of its "
             "file instead."
         ) from error
     return file.getvalue()
+
+
+class _Bounded(BytesIO):
+    """A file in memory of at most so many bytes as a picture may have."""
+
+    def write(self, content: Any, /) -> int:
+        check_bytes(self.tell() + len(content), "given as a PIL picture, as a PNG file,")
+        return super().write(content)

@@ -16,6 +16,9 @@ _PASSED = {"JPEG", "PNG", "WEBP", "GIF"}
 """The formats that models accept."""
 
 _QUALITIES = (90, 80, 65, 50)
+_OPTIMISED_PIXELS = 8_000_000
+"""A larger JPEG is written without a second pass, which would hold all of it in memory once more."""
+
 _DRAWING_COLOURS = 4096
 """With more colours than this, a picture is a photograph, and PNG would only be larger."""
 
@@ -69,7 +72,8 @@ def _encode(rgb: PIL.Image.Image, max_edge: int, max_bytes: int, name: str) -> t
     while edge >= 1:
         scaled = _scaled(rgb, edge)
         for quality in _QUALITIES:
-            jpeg = _save(scaled, "JPEG", quality=quality, optimize=True)
+            small = scaled.width * scaled.height <= _OPTIMISED_PIXELS
+            jpeg = _save(scaled, "JPEG", quality=quality, optimize=small)
             if quality == _QUALITIES[0] and scaled.getcolors(_DRAWING_COLOURS):
                 png = _save(scaled, "PNG", optimize=False)
                 if len(png) <= min(len(jpeg), max_bytes):
