@@ -13,9 +13,9 @@ LINE_BYTES = 1 << 24
 """The longest line: about five thousand pages of text."""
 
 MAX_DEPTH = 64
-_MAX_STRUCTURE = 1 << 20
-_MAX_STRINGS = 1 << 18
-"""More than 256 KiB of metadata can hold."""
+_MAX_STRUCTURE = 3 << 19
+_MAX_STRINGS = 1 << 19
+"""More than 256 KiB of metadata and 1 MiB of reserved data can hold."""
 
 
 class Parsed(NamedTuple):
