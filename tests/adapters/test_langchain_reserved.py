@@ -2,6 +2,7 @@
 
 import json
 import logging
+from contextlib import suppress
 
 import pytest
 from attacks import connections, records, shows
@@ -12,7 +13,7 @@ from manual import BLUE, RED
 
 from diptych import Document as Stored
 from diptych import Image, ToyEncoder
-from diptych.errors import FilterError
+from diptych.errors import DocumentError, FilterError, MediaError
 from diptych.langchain import (
     DiptychLoader,
     DiptychRetriever,
@@ -29,7 +30,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:The function `load` is in beta")
 
 SECRET = b"the key of the safe is 0451 and of the door 1984"
 SECRET_PICTURE = png("purple", (31, 17))
-NAMES = sorted(records("", ""))
 URL = "http://127.0.0.1:9/a.png"
 ANY = "0" * 64
 
@@ -55,40 +55,44 @@ def check(content):
     assert not shows(content, SECRET_PICTURE)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_record_that_a_document_brings_is_dropped(name, store, secrets, connections, caplog):
-    record = records(*secrets)[name]
+def test_records_that_documents_bring_are_dropped(store, secrets, connections, caplog):
+    given = records(*secrets)
     with caplog.at_level(logging.INFO, "diptych.reserved"):
         store.add_documents([
-            Document("the red pump", id="h", metadata={"a": 1, "_diptych": record}),
+            *(Document("the red pump", id=name, metadata={"a": 1, "_diptych": record})
+              for name, record in given.items()),
             Document("a green hose", id="other", metadata={"_diptych.node": "{}"}),
         ])  # fmt: skip
-    (hostile, other) = store.index.get()
-    assert hostile == Stored("the red pump", id="h", metadata={"a": 1})
+    *hostile, other = store.index.get()
+    assert hostile == [Stored("the red pump", id=name, metadata={"a": 1}) for name in given]
     assert other == Stored("a green hose", id="other")
     assert "_diptych.node" in caplog.text
-    assert [d.metadata for d in store.get_by_ids(["h", "other"])] == [{"a": 1}, {}]
+    shown = store.get_by_ids([*given, "other"])
+    assert [d.metadata for d in shown] == [{"a": 1}] * len(given) + [{}]
     assert connections == []
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_record_in_the_index_is_not_shown(name, store, secrets, connections):
-    record = records(*secrets)[name]
-    store.index.add([Stored("the red pump", Image(RED), id="h", reserved=record)])
+def test_records_in_the_index_are_not_shown(store, secrets, connections):
+    given = records(*secrets)
+    store.index.add(
+        Stored("the red pump", Image(RED), id=name, reserved=record)
+        for name, record in given.items()
+    )
     documents = [
-        *store.similarity_search("red pump"),
-        *DiptychRetriever(index=store.index).invoke("red pump"),
+        *store.similarity_search("red pump", k=len(given)),
+        *DiptychRetriever(index=store.index).invoke("red pump", k=len(given)),
     ]
-    assert [d.metadata.get("_diptych") for d in documents] == [None, None]
+    assert [d.metadata.get("_diptych") for d in documents] == [None] * 2 * len(given)
     content = json.dumps([to_content_blocks(documents), [dumpd(d) for d in documents]])
     check(content)
     assert "forged" not in content
-    # Changed and added again, the document keeps what the other adapter knows of it.
-    (document,) = store.get_by_ids(["h"])
-    document.metadata["b"] = 2
-    store.add_documents([document])
-    (stored,) = store.index.get()
-    assert (stored.metadata, stored.reserved) == ({"b": 2}, record)
+    # Changed and added again, a document keeps what the other adapter knows of it.
+    changed = store.get_by_ids(list(given))
+    for document in changed:
+        document.metadata["b"] = 2
+    store.add_documents(changed)
+    for stored in store.index.get():
+        assert (stored.metadata, stored.reserved) == ({"b": 2}, given[stored.id])
     assert connections == []
 
 
@@ -133,11 +137,15 @@ def references(secrets):
     ]
 
 
-@pytest.mark.parametrize("at", range(34))
 @pytest.mark.parametrize("with_index", [False, True])
-def test_hostile_documents_are_shown_as_their_words(at, with_index, store, secrets, connections):
+def test_hostile_documents_are_shown_as_their_words(with_index, store, secrets, connections):
     store.index.add([Stored("a green hose", id="other")])
-    metadata = references(secrets)[at]
+    for metadata in references(secrets):
+        show(metadata, {"index": store.index} if with_index else {})
+    assert connections == []
+
+
+def show(metadata, options):
     given = [
         Document("the red pump", metadata=metadata, id="h"),
         Document("a blue valve", metadata=metadata),
@@ -145,7 +153,6 @@ def test_hostile_documents_are_shown_as_their_words(at, with_index, store, secre
         loaded(Document("a blue wall", id="w")),
         Document("the last one", id="z"),
     ]
-    options = {"index": store.index} if with_index else {}
     blocks = to_content_blocks(given, **options)
     content = json.dumps(blocks)
     check(content)
@@ -163,21 +170,22 @@ def test_hostile_documents_are_shown_as_their_words(at, with_index, store, secre
         {"question": "red?", "context": given, "history": history}
     )
     check(str([message.model_dump() for message in messages]))
-    assert connections == []
 
 
-@pytest.mark.parametrize("at", range(32))
-def test_hostile_documents_do_not_stop_the_others(at, store, secrets, connections):
-    metadata = references(secrets)[at]
-    given = [Document("the red pump", metadata=metadata, id="h"), Document("a hose", id="other")]
-    try:
-        store.add_documents(given)
-    except Exception as error:  # what cannot be stored is said
-        assert "h" not in store.index or "1 of 2" in str(error)  # noqa: PT017 - either is right
-    if at not in (10, 19, 30):  # metadata that is too large or no text is refused before the batch
-        assert "other" in store.index
-    for image in (document.image for document in store.index.get()):
-        assert image is None
+def test_hostile_documents_do_not_stop_the_others(store, secrets, connections):
+    refused = (10, 19, 30, 32)
+    for at, metadata in enumerate(references(secrets)):
+        given = [
+            Document("the red pump", metadata=metadata, id=f"h{at}"),
+            Document("a hose", id=f"other{at}"),
+        ]
+        # A picture of another content is one failure; metadata that no store can hold is refused
+        # before anything of the batch is stored.
+        with suppress(MediaError, DocumentError):
+            store.add_documents(given)
+            assert f"h{at}" in store.index
+        assert f"other{at}" in store.index or at in refused
+    assert [stored.image for stored in store.index.get()] == [None] * len(store.index)
     assert connections == []
 
 

@@ -1,13 +1,17 @@
 """What is recorded of a node is not trusted, and what a node brings under the reserved key neither."""
 
+import base64
 import json
 import logging
 import os
 import shutil
+from functools import cache
 
 import pytest
 from attacks import connections, records, shows
-from llama_index.core.base.llms.types import ImageBlock
+from llama_index.core import get_response_synthesizer
+from llama_index.core.base.base_retriever import BaseRetriever
+from llama_index.core.base.llms.types import ImageBlock, TextBlock
 from llama_index.core.multi_modal_llms.generic_utils import image_documents_to_base64
 from llama_index.core.query_engine import CitationQueryEngine, RetrieverQueryEngine
 from llama_index.core.schema import (
@@ -51,6 +55,7 @@ __all__ = ["connections"]
 
 SECRET = b"the key of the safe is 0451 and of the door 1984"
 SECRET_PICTURE = png("purple", (31, 17))
+TEXT = "the red pump moves water"
 NAMES = sorted(records("", ""))
 
 
@@ -68,10 +73,21 @@ def index_of(*documents, **options):
     return index
 
 
-def hostile(record, secrets, image=None):
+class Given(BaseRetriever):
+    """Returns what it was given."""
+
+    def __init__(self, found):
+        super().__init__()
+        self._found = found
+
+    def _retrieve(self, query_bundle):
+        return self._found
+
+
+def hostile(record, secrets, image=None, identity="h"):
     # LlamaIndex opens ``file_path`` of an image node that has no picture.
     metadata = {"source": "x.jsonl", "file_path": secrets[1], "image_path": secrets[0]}
-    return Stored("the red pump moves water", image, id="h", metadata=metadata, reserved=record)
+    return Stored(TEXT, image, id=identity, metadata=metadata, reserved=record)
 
 
 def transcript(messages):
@@ -90,71 +106,100 @@ def without(found, content):
     return found
 
 
-@pytest.mark.parametrize("name", NAMES)
+@cache
+def index_of_all(secrets, picture):
+    given = records(*secrets)
+    return index_of(*(hostile(given[name], secrets, picture, name) for name in NAMES))
+
+
+def find_all(secrets, picture):
+    index = index_of_all(secrets, picture)
+    return DiptychRetriever(index, similarity_top_k=len(NAMES) + 1).retrieve("the red pump")
+
+
+@pytest.mark.parametrize("picture", [None, Image(RED)], ids=["text", "picture"])
 class TestHostileRecords:
-    @pytest.mark.parametrize("with_picture", [False, True])
-    def test_text_and_picture_are_those_of_the_document(
-        self, name, secrets, connections, with_picture
-    ):
-        record = records(*secrets)[name]
-        index = index_of(hostile(record, secrets, Image(RED) if with_picture else None))
-        llm = RecordingLLM()
-        retriever = DiptychRetriever(index, similarity_top_k=2)
-        engine = RetrieverQueryEngine.from_args(retriever, llm=llm, multimodal=True)
-        sources = engine.query("the red pump").source_nodes
-        without(sources, transcript(llm.seen[0]))
-        assert connections == []
-        if name == "object" and not with_picture:  # an index node stands for another, a text
-            assert [found.node_id for found in sources] == ["inner", "other"]
-            return
-        assert {found.node_id for found in sources} == {"h", "other"}
-        (node,) = [found.node for found in sources if found.node_id == "h"]
-        assert "the red pump moves water" in words(llm.seen[0])
-        assert node.get_content(MetadataMode.NONE) == "the red pump moves water"
-        shown = [b for m in llm.seen[0] for b in m.blocks if isinstance(b, ImageBlock)]
-        assert [block.resolve_image().read() for block in shown] == [RED] * with_picture
-        assert node.metadata == {
-            "source": "x.jsonl", "file_path": secrets[1], "image_path": secrets[0],
-        }  # fmt: skip
+    """Each record is that of a document, and all of them are asked for together."""
+
+    def test_text_and_picture_are_those_of_the_document(self, secrets, picture, connections):
+        found = find_all(secrets, picture)
+        nodes = {node.node_id: node.node for node in found}
+        # One is an index node, which stands for another: then that is a text, and has been found.
+        replaced = set() if picture else {"object"}
+        assert set(nodes) - {"inner"} == {*NAMES, "other"} - replaced
+        assert nodes.pop("other").get_content() == "a green hose for the garden"
+        if replaced:
+            assert nodes.pop("inner").get_content_blocks() == [TextBlock(text="t")]
+        for name, node in nodes.items():
+            assert node.get_content(MetadataMode.NONE) == TEXT, name
+            assert node.metadata == hostile({}, secrets).metadata, name
+            blocks = node.get_content_blocks(MetadataMode.LLM)
+            shown = [b.resolve_image().read() for b in blocks if isinstance(b, ImageBlock)]
+            assert shown == [RED] * bool(picture), name
+            assert len("".join(str(block.model_dump()) for block in blocks)) < 100_000, name
         assert connections == []
 
-    def test_every_other_way_to_a_model(self, name, secrets, connections):
-        record = records(*secrets)[name]
-        index = index_of(hostile(record, secrets))
-        retriever = DiptychRetriever(index, similarity_top_k=2)
-        for make in (
-            lambda llm: RetrieverQueryEngine.from_args(retriever, llm=llm),
-            lambda llm: CitationQueryEngine(retriever=retriever, llm=llm),
-        ):
+    def test_nothing_else_reaches_a_model(self, secrets, picture, connections):
+        found = find_all(secrets, picture)
+
+        def synthesize(found, **options):
             llm = RecordingLLM()
-            make(llm).query("the red pump")
-            without(None, transcript(llm.seen[0]))
-        found = retriever.retrieve("the red pump")
+            get_response_synthesizer(llm=llm, **options).synthesize("the red pump", nodes=found)
+            return [message for messages in llm.seen for message in messages]
+
+        for options in {"multimodal": True}, {}:
+            for start in range(0, len(found), 20):
+                part = found[start : start + 20]
+                sent = synthesize(part, **options)
+                without(None, transcript(sent))
+                texts = [node.get_content(MetadataMode.NONE) for node in part]
+                assert words(sent).count(TEXT) >= texts.count(TEXT)
+        cited = CitationQueryEngine(retriever=Given(found[:20]), llm=(llm := RecordingLLM()))
+        cited.query("the red pump")
+        without(None, transcript(llm.seen[0]))
+        assert connections == []
+
+    def test_nothing_else_is_in_what_a_program_gets(self, secrets, picture, connections):
+        found = find_all(secrets, picture)
         dumps = json.dumps([node.to_dict() for node in found], default=str)
-        blocks = [str(block.model_dump()) for block in to_content_blocks(found)]
+        blocks = [str(b.model_dump()) for b in to_content_blocks(found, max_images=len(found))]
         without(None, (dumps + "".join(blocks)).encode())
         images = [node.node for node in found if isinstance(node.node, ImageNode)]
-        assert image_documents_to_base64(images) == []
-        apart = SeparatePictures().postprocess_nodes(found)
-        assert not any(isinstance(node.node, ImageNode) for node in apart)
+        encoded = {base64.b64decode(one) for one in image_documents_to_base64(images)}
+        assert encoded == ({RED} if picture else set())
+        apart = SeparatePictures(max_images=len(found)).postprocess_nodes(found)
+        assert {n.node.image for n in apart if isinstance(n.node, ImageNode)} == (
+            {base64.b64encode(RED).decode()} if picture else set()
+        )
         assert connections == []
 
-    def test_the_vector_store_returns_it_in_every_mode(self, name, secrets, connections):
-        record = records(*secrets)[name]
-        store = DiptychVectorStore(index_of(hostile(record, secrets, Image(RED))))
+    def test_the_vector_store_returns_all_of_them(self, secrets, picture, connections):
+        store = DiptychVectorStore(index_of_all(secrets, picture))
         vector = ToyEncoder().encode_query(["red pump"])[0].tolist()
         for mode in VectorStoreQueryMode.DEFAULT, VectorStoreQueryMode.TEXT_SEARCH:
-            result = store.query(VectorStoreQuery(vector, 2, query_str="red pump", mode=mode))
-            (node,) = [node for node in result.nodes if node.node_id == "h"]
+            query = VectorStoreQuery(vector, len(NAMES) + 1, query_str="red pump", mode=mode)
+            assert set(store.query(query).ids) >= set(NAMES)
+        nodes = store.get_nodes()
+        assert [node.node_id for node in nodes] == [*NAMES, "other"]
+        for node in nodes:
             assert node.ref_doc_id in (None, "a")
             for other in ("prev_node", "next_node", "parent_node", "child_nodes", "hash"):
                 getattr(node, other)
-            blocks = node.get_content_blocks(MetadataMode.LLM)
-            content = "".join(str(block.model_dump()) for block in blocks)
-            without(node, (content + json.dumps(node.to_dict(), default=str)).encode())
-            assert len(content) < 100_000
-        assert [node.node_id for node in store.get_nodes()] == ["h", "other"]
         assert connections == []
+
+
+@pytest.mark.parametrize("name", ["image_path of a picture", "image_url", "bomb"])
+def test_a_question_is_answered_from_it_and_from_others(name, secrets, connections):
+    llm = RecordingLLM()
+    retriever = DiptychRetriever(
+        index_of(hostile(records(*secrets)[name], secrets)), similarity_top_k=2
+    )
+    engine = RetrieverQueryEngine.from_args(retriever, llm=llm, multimodal=True)
+    sources = engine.query("the red pump").source_nodes
+    assert {found.node_id for found in sources} == {"h", "other"}
+    without(None, transcript(llm.seen[0]))
+    assert TEXT in words(llm.seen[0])
+    assert connections == []
 
 
 class TestWhereItComesFrom:
