@@ -273,7 +273,7 @@ def test_no_export_takes_more_than_300_mb(tmp_path, manifest):
         "bomb": [" " * 1000 + json.dumps(document(i)) for i in range(3)],
         "line": ["[" * (1 << 25)],
         "brackets": [json.dumps(document()).replace("{}", '{"a":[' + "[]," * 5_000_000 + "1]}")],
-        "metadata": [json.dumps(document(i)).replace("{}", nested) for i in range(12)],
+        "metadata": [json.dumps(document(i)).replace("{}", nested) for i in range(4)],
         "texts": [document(100 + i, text=f"{i}é\U0001f600" + "x" * (1 << 22)) for i in range(2)],
         "pictures": [document(200 + i, text=None, picture=name) for i, name in enumerate(pictures)],
     }
@@ -292,12 +292,30 @@ def test_no_export_takes_more_than_300_mb(tmp_path, manifest):
     )  # fmt: skip
     *said, growth = done.stdout.splitlines()
     expected = [
-        "bomb refused:.* unpack to", "line refused:", "brackets refused:", "metadata 12", "texts 2",
+        "bomb refused:.* unpack to", "line refused:", "brackets refused:", "metadata 4", "texts 2",
         "pictures 4",
     ]  # fmt: skip
     for line, pattern in zip(said, expected, strict=True):
         assert re.match(pattern, line), line
     assert int(growth) < 300, growth
+
+
+def test_heavy_documents_of_one_part_are_stored_in_several_commits(tmp_path, manifest, monkeypatch):
+    from diptych.storage import LocalStorage
+
+    sizes = []
+    written = LocalStorage.write
+    monkeypatch.setattr(
+        LocalStorage,
+        "write",
+        lambda self, rows, *a, **k: (sizes.append(len(rows)), written(self, rows, *a, **k)),
+    )
+    monkeypatch.setattr("diptych.index.parts._BATCH_MEMORY", 40_000)
+    write(tmp_path / "x", manifest, [document(i, text="x" * 2000) for i in range(9)])
+    assert import_index(tmp_path / "x", tmp_path / "copy").added == 9
+    assert sum(sizes) == 9
+    assert len(sizes) > 2
+    assert verify(tmp_path / "copy", deep=True).problems == ()
 
 
 # -- what is exported can be imported ---------------------------------------------------------
