@@ -410,3 +410,12 @@ def test_repair_that_the_disk_cuts_off_says_so_in_words(path, monkeypatch):
     monkeypatch.undo()
     verify(path, repair=True)
     assert (path / "quarantine" / file.name).read_bytes() == b"rubbish"
+
+
+def test_command_is_shown_on_one_line_however_long_the_path_is(tmp_path):
+    path = tmp_path / ("long name " * 20).strip()
+    with open_index(path) as index:
+        index.add(DOCUMENTS)
+    place_of(path, "segment").write_bytes(b"rubbish")
+    result = CliRunner().invoke(app, ["verify", str(path)])
+    assert f"diptych verify '{path}' --repair\n" in result.output

@@ -54,7 +54,7 @@ def verify(
     if json:
         print_json(show.verify_json(report))
     else:
-        out.print(show.verify_view(report, path))
+        out.print(show.verify_view(report, path), soft_wrap=True)  # a command is not cut in two
     if not report.is_whole:
         raise typer.Exit(1)
 
