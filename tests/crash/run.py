@@ -43,6 +43,10 @@ def main() -> int:
     if arguments.list:
         print("\n".join(slice.name for slice in chosen))
         return 0
+    if not sys.platform.startswith("linux"):
+        raise SystemExit(
+            "The long tier needs Linux: it kills, limits and strikes processes as Linux does."
+        )
     return run(chosen, arguments)
 
 
@@ -58,7 +62,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--into", type=Path, default=RELIABILITY, help="where the figures go")
     parser.add_argument("--slice", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.processes < 1:
+        parser.error(f"--processes is {arguments.processes}; expected 1 or more")
+    return arguments
 
 
 def run(chosen: list[Slice], arguments: argparse.Namespace) -> int:
