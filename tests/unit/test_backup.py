@@ -9,6 +9,7 @@ from diptych.image import Image
 from diptych.maintenance import export_index
 from diptych.storage.backup import backup_folder
 from diptych.storage.maintenance import verify_folder
+from pace import join
 from stubs import StubJoint, StubText, png
 
 
@@ -76,7 +77,7 @@ def test_backups_while_writing_are_each_one_committed_state(tmp_path):
             backup_folder(tmp_path / "index", tmp_path / f"copy{number}")
     finally:
         stop.set()
-        writer.join()
+        join(writer)
     for number in range(8):
         found = held(tmp_path / f"copy{number}")
         texts, both = ({i[1:] for i in found if i[0] == kind} for kind in "tb")

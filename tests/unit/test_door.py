@@ -21,6 +21,7 @@ from diptych.langchain import DiptychVectorStore as LangChainStore
 from diptych.llama_index import DiptychVectorStore as LlamaStore
 from diptych.maintenance import copy_index, export_index, import_index, reembed
 from diptych.storage import LocalStorage
+from pace import join
 from stubs import StubImage, StubText, hashed_rows, png
 
 CORPUS = [
@@ -387,8 +388,7 @@ def test_writer_that_always_comes_second_gets_the_lock_in_the_end(tmp_path):
     with MultimodalIndex(Slow(), path=tmp_path / "index") as index:
         index.add([Document("first", id="x")])
         assert index.upsert([Document("mine", id="x")]).updated == 1
-        for other in others:
-            other.join(10)
+        join(*others)
         assert len(index) == 1
         assert len(others) < 20
 
@@ -415,5 +415,5 @@ def test_deleting_by_filter_leaves_what_was_changed_meanwhile(folder, monkeypatc
 
         monkeypatch.setattr(LocalStorage, "delete", late)
         assert index.delete(where={"old": True}) == 1
-        done[1].join(10)
+        join(done[1])
         assert index.get(["t"])[0].metadata == {"old": False}

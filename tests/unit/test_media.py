@@ -17,7 +17,7 @@ import pytest
 
 from diptych import media
 from diptych.errors import InvalidArgument, MediaError
-from pace import cpu_within
+from pace import cpu_within, join
 
 NAME = "'test.img'"
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
@@ -708,6 +708,5 @@ def test_decoding_in_threads_gives_the_same_pixels():
     threads = [threading.Thread(target=work, args=(first,)) for first in range(4)]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join()
+    join(*threads)
     assert [results[i] for i in range(len(pictures))] == expected

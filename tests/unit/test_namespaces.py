@@ -98,8 +98,6 @@ def test_folder_of_something_else_is_not_made_a_namespace(tmp_path):
 def test_folder_of_namespaces_alone_is_not_said_to_be_whole(tmp_path):
     with open_index(tmp_path, "ada") as index:
         index.add([Document("a note", id="n")])
-    with pytest.raises(
-        FormatError, match=r"no index at .* itself.*namespaces.*ada"
-    ):
+    with pytest.raises(FormatError, match=r"no index at .* itself.*namespaces.*ada"):
         verify(tmp_path)
     assert verify(tmp_path / "namespaces" / "ada").documents == 1

@@ -12,6 +12,7 @@ from diptych.encoders import OfflineTextEncoder, SentenceTransformerEncoder
 from diptych.encoders import offline as offline_module
 from diptych.encoders._torch import halving, pick_device
 from diptych.errors import EncoderMismatch, InvalidArgument, MissingExtra
+from pace import join
 
 pytest.importorskip("sentence_transformers", reason="the extra sentence-transformers")
 
@@ -253,6 +254,5 @@ def test_threads_of_short_and_long_texts_do_not_disturb_each_other(encoder):
     threads = [threading.Thread(target=work, args=(i % 3,)) for i in range(6)]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join()
+    join(*threads)
     assert wrong == []

@@ -424,7 +424,7 @@ def test_writer_waits_for_another_as_long_as_it_is_told(tmp_path, rng):
     timer = threading.Timer(0.2, one.close)
     timer.start()
     write(two, ["b"], unit(rng, 1))
-    timer.join()
+    join(timer)
     assert set(keys_by_id(two)) == {"b"}
 
 
@@ -535,8 +535,7 @@ def test_threads_that_replace_one_document_leave_one(tmp_path):
     threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join()
+    join(*threads)
     assert failures == []
     (document,) = index.get()
     assert len(index.text_index) == 1
