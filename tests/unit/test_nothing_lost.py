@@ -65,6 +65,17 @@ class TestWhatIsNotRead:
         assert index.sync(read(folder)).stored.not_read == report.not_read
         assert "10 not read" in str(index.sync(read(folder)))
 
+    def test_an_index_within_the_folder_is_not_read(self, folder, tmp_path):
+        (folder / "p.png").write_bytes(png("red"))
+        with MultimodalIndex(StubText(), StubJoint(), path=folder / "kb" / "index") as index:
+            index.upsert(read(folder))
+            report = index.upsert(read(folder))
+            assert (report.added, report.skipped) == (0, 1)
+            assert report.not_read == (NotRead("index", 1, ("kb/index",)),)
+        reading = read(folder / "kb" / "index")
+        assert list(reading) == []
+        assert reading.skipped == [Failure(".", ".", "It is an index of diptych.")]
+
     def test_reports_of_two_folders_add_up(self):
         first = AddReport(
             not_read=(NotRead(".pdf", 4, ("a", "b", "c", "d")), NotRead("link", 1, ("l",)))

@@ -17,6 +17,9 @@ Kind = Literal[
     "markdown", "html", "text", "records", "picture", "captions", "sidecar", "skipped", "unlisted"
 ]  # fmt: skip
 
+INDEX = "store.sqlite3"
+"""The file by which the folder of an index is known; its pictures are documents of others already."""
+
 MAX_SUFFIX = 20
 """A longer ending of a name is no kind of file."""
 
@@ -63,8 +66,9 @@ def kind_of(path: str) -> Kind:
 def walk(root: Path) -> Iterator[Found]:
     """Yield the files of a folder and the folders in it, ordered by name, component by component.
 
-    Names are compared by code point. What begins with a dot is not read, nor what is in it; symbolic
-    links are not followed. A text beside a picture of the same name is its side-car.
+    Names are compared by code point. What begins with a dot is not read, nor what is in it; neither is
+    the folder of an index. Symbolic links are not followed. A text beside a picture of the same name is
+    its side-car.
     """
     open_folders = [_entries(root, "")]
     while open_folders:
@@ -87,6 +91,12 @@ def _entries(root: Path, prefix: str) -> Iterator[tuple[Found, bool]]:
     except OSError as error:
         reason = f"The folder could not be listed: {error.strerror}."
         yield Found(prefix.rstrip("/") or ".", "unlisted", reason), False
+        return
+    if any(entry.name == INDEX for entry in entries):
+        yield (
+            Found(prefix.rstrip("/") or ".", "skipped", "It is an index of diptych.", "index"),
+            False,
+        )
         return
     stems = {_stem(entry.name) for entry in entries if kind_of(entry.name) == "picture"}
     for entry in entries:
