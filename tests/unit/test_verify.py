@@ -69,7 +69,7 @@ def test_table_of_words_that_cannot_be_read_is_damage(path):
             "UPDATE sqlite_schema SET sql = replace(sql, 'porter', 'porver') WHERE name = 'lexical'"
         )
     connection.close()
-    with pytest.raises(CorruptionError, match=r"no such fts5 table.*diptych verify .*--repair"):
+    with pytest.raises(CorruptionError, match=r"list of words.*diptych verify .*--repair"):
         open_index(path)
     assert parts(verify_folder(path, deep=True)) == ["database"]
 

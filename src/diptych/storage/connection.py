@@ -19,14 +19,17 @@ from diptych.storage.schema import (
     FORMAT_VERSION,
     SCHEMA,
     foreign_objects,
+    has_other_words,
     journal_mode,
 )
 
 __all__ = [
     "BUSY_SECONDS",
+    "OBJECTS",
     "Connection",
     "Mode",
     "check_database_files",
+    "check_objects",
     "connect",
     "quoted",
     "repair_command",
@@ -34,6 +37,14 @@ __all__ = [
 
 BUSY_SECONDS = 30.0
 """How long a commit waits for the readers of other processes, and they for it. Both are short."""
+
+OBJECTS = "SELECT type, name, tbl_name, sql FROM sqlite_master"
+
+_JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
+_TRAILER_BYTES = 16
+"""A journal that belongs to a transaction over several databases ends with the path of a file that lists
+the others, its length, a checksum, and the magic number (https://www.sqlite.org/fileformat2.html#the_rollback_journal).
+SQLite removes that file, wherever it is, when it takes the journal back. An index has one database."""
 
 _PRAGMAS = (
     "cell_size_check = ON",
@@ -94,13 +105,11 @@ class Connection:
                 f"{self.name!r} has format {version}, this diptych reads up to {FORMAT_VERSION}. "
                 "Install a newer diptych to open it."
             )
-        if not self.is_empty and (foreign := foreign_objects(self.all(
-            "SELECT type, name FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'"
-        ))):  # fmt: skip
-            raise FormatError(
-                f"{self.name!r} is no database as diptych makes it: {foreign}. It may come from an "
-                "untrusted source; do not open it."
-            )
+        if not self.is_empty:
+            found = self.all(OBJECTS)
+            check_objects(self.name, found, version)
+            if has_other_words(found):
+                raise self._damaged(f"the list of words {'lexical'!r} is not as diptych makes it")
 
     @property
     def name(self) -> str:
@@ -249,15 +258,47 @@ def connect(path: Path | None, mode: Mode) -> sqlite3.Connection:
     return connection
 
 
+def check_objects(
+    name: str, found: Sequence[tuple[Any, ...]], version: int = FORMAT_VERSION
+) -> None:
+    """Refuse a database with triggers, views, computed columns, or anything else that is not ours.
+
+    Args:
+        name: What messages call the database.
+        found: What :data:`OBJECTS` returns.
+        version: Of its format.
+
+    Raises:
+        FormatError: Something is not as diptych makes it.
+    """
+    foreign = foreign_objects(found)
+    if version < 1:
+        foreign = f"it says that it has format {version}"
+    if foreign:
+        raise FormatError(
+            f"{name!r} is no database as diptych makes it: {foreign}. It may come from an "
+            "untrusted source; do not open it."
+        )
+
+
 def check_database_files(path: Path) -> os.stat_result | None:
     """Return the status of a database; None when there is none.
 
     Raises:
-        FormatError: It is no regular file, or what SQLite would read with it is none.
+        FormatError: It is no regular file, or what SQLite would read with it is none; or its journal
+            names another file, which SQLite would remove.
     """
     files = Files(path.parent)
-    found = [files.status(name) for name in database_files(path.name)]
-    return found[0]
+    database, journal, *_ = [files.status(name) for name in database_files(path.name)]
+    if journal is not None and journal.st_size >= _TRAILER_BYTES:
+        place = database_files(path.name)[1]
+        if files.tail(place, len(_JOURNAL_MAGIC)) == _JOURNAL_MAGIC:
+            raise FormatError(
+                f"The journal {str(files.path(place))!r} names another file, which SQLite would remove "
+                "with it; diptych makes none like that, and it may come from an untrusted source. Remove "
+                "the journal, and check the index: diptych verify."
+            )
+    return database
 
 
 def _lowered(value: Any) -> Any:

@@ -188,6 +188,22 @@ class Files:
                     )
                 return file.read(found)
 
+    def tail(self, place: str, count: int) -> bytes:
+        """Return the last bytes of a file; none when it is gone.
+
+        Raises:
+            FormatError: It is no regular file.
+            StorageError: It is unreadable.
+        """
+        with self._reading(place):
+            try:
+                descriptor = beneath.open_file(self.folder, place)
+            except FileNotFoundError:
+                return b""
+            with os.fdopen(descriptor, "rb") as file:
+                file.seek(max(os.fstat(descriptor).st_size - count, 0))
+                return file.read(count)
+
     def open(self, place: str) -> int:
         """Return the descriptor of a file, for reading.
 

@@ -19,7 +19,7 @@ from typing import Any
 from diptych import media
 from diptych.errors import CorruptionError, MediaError, StorageError
 from diptych.storage.changes import WritableDatabase
-from diptych.storage.connection import connect
+from diptych.storage.connection import OBJECTS, check_objects, connect
 from diptych.storage.database import ROW
 from diptych.storage.failures import advice, is_missing, is_passing
 from diptych.storage.files import Files
@@ -151,6 +151,14 @@ class _Damaged:
         except sqlite3.Error as error:
             raise self._unreadable(error) from error
         self._raw.text_factory = lambda raw: raw.decode(errors="replace")
+        try:
+            if found := self.rows(
+                OBJECTS
+            ):  # none where it is damaged, and then no query does anything
+                check_objects(str(path), found)
+        except BaseException:
+            self.close()
+            raise
 
     def rows(self, sql: str, parameters: Sequence[int] = ()) -> list[tuple[Any, ...]]:
         """Return the rows of a query, or none where the file is damaged.

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections.abc import Iterable
+from functools import lru_cache
 
-__all__ = ["APPLICATION_ID", "FORMAT_VERSION", "SCHEMA", "foreign_objects", "journal_mode"]
+__all__ = [
+    "APPLICATION_ID",
+    "FORMAT_VERSION",
+    "SCHEMA",
+    "foreign_objects",
+    "has_other_words",
+    "journal_mode",
+]
 
 APPLICATION_ID = 0x64697074
 """``dipt``, so that ``file`` and we recognise the database."""
@@ -67,24 +76,70 @@ CREATE TABLE garbage (
 );
 """
 
-_CREATED = re.compile(r"CREATE (?:VIRTUAL )?(TABLE|INDEX) (\w+)")
-_OBJECTS = {(kind.lower(), name) for kind, name in _CREATED.findall(SCHEMA)}
-_SHADOWS = {("table", f"lexical_{name}") for name in ("config", "data", "docsize", "idx")}
+_TOKEN = re.compile(
+    r"""--[^\n]*|/\*.*?(?:\*/|\Z)|\s+|'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^]]*\]|\w+|.""",
+    re.S,
+)
+_WORDS = "lexical"
+_SHADOWS = {f"{_WORDS}_{name}" for name in ("config", "data", "docsize", "idx")}
+_SHADOW = re.compile(r"CREATE TABLE '\w+'\([\w ,()]+\)(?: WITHOUT ROWID)?")
+_COMPUTED = re.compile(r"\b(?:AS|CHECK|DEFAULT|GENERATED|COLLATE|REFERENCES|ON)\b", re.I)
+
+Found = Iterable[tuple[str, str, str, str | None]]
+"""Type, name, table and statement of every object in ``sqlite_master``."""
 
 
-def foreign_objects(found: Iterable[tuple[str, str]]) -> str:
-    """Return in words what a database has too much or too little of; empty when it is ours.
+def foreign_objects(found: Found) -> str:
+    """Return in words what a database has too much or too little of, or otherwise; empty when it is ours.
 
-    Args:
-        found: The type and the name of every object that SQLite did not make by itself.
+    The words "lexical" are made of may be damaged, which is no matter of trust: :func:`has_other_words`.
     """
-    objects, expected = set(found), _OBJECTS | _SHADOWS
-    extra, missing = sorted(objects - expected), sorted(expected - objects)
+    objects = {(kind, name): (table, sql) for kind, name, table, sql in found}
+    expected = _expected()
+    extra, missing = sorted(objects.keys() - expected), sorted(expected.keys() - objects.keys())
+    other = sorted(
+        key for key in objects.keys() & expected.keys() if not _is_same(key[1], *objects[key])
+    )
     return "; ".join(
         f"it {verb} {', '.join(f'the {kind} {name[:40]!r}' for kind, name in them[:3])}"
-        for verb, them in (("holds", extra), ("lacks", missing))
+        for verb, them in (("holds", extra), ("lacks", missing), ("creates otherwise", other))
         if them
     )
+
+
+def has_other_words(found: Found) -> bool:
+    """Whether the list of words would be made in another way than ours."""
+    expected = _expected()["table", _WORDS][1]
+    return any(_tokens(sql) != expected for _, name, _, sql in found if name == _WORDS)
+
+
+@lru_cache(maxsize=1)
+def _expected() -> dict[tuple[str, str], tuple[str, tuple[str, ...]]]:
+    """Return what a database has as diptych makes it, by type and name."""
+    connection = sqlite3.connect(":memory:")
+    try:
+        for statement in SCHEMA.split(";\n"):
+            connection.execute(statement)
+        rows = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master").fetchall()
+    finally:
+        connection.close()
+    return {(kind, name): (table, _tokens(sql)) for kind, name, table, sql in rows}
+
+
+def _is_same(name: str, table: str, sql: str | None) -> bool:
+    kind = "index" if ("index", name) in _expected() else "table"
+    expected_table, expected = _expected()[kind, name]
+    if table != expected_table:
+        return False
+    if name in _SHADOWS:  # SQLite writes these statements, and may write them otherwise one day
+        return bool(sql and _SHADOW.fullmatch(sql)) and not _COMPUTED.search(sql or "")
+    return name == _WORDS or _tokens(sql) == expected
+
+
+def _tokens(sql: str | None) -> tuple[str, ...]:
+    """Return a statement without its comments and spaces."""
+    found = _TOKEN.findall(sql or "")
+    return tuple(t for t in found if not t.isspace() and not t.startswith(("--", "/*")))
 
 
 def journal_mode(version: tuple[int, int, int]) -> str:
