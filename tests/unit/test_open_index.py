@@ -1,4 +1,7 @@
+import sqlite3
+
 import pytest
+from typer.testing import CliRunner
 
 import tiny_models
 from diptych import (
@@ -8,8 +11,9 @@ from diptych import (
     SentenceTransformerEncoder,
     ToyEncoder,
 )
+from diptych.cli import app
 from diptych.encoders.named import load_encoders, name_of
-from diptych.errors import EncoderMismatch, FormatError, InvalidArgument
+from diptych.errors import CorruptionError, EncoderMismatch, FormatError, InvalidArgument
 from diptych.image import Image
 from diptych.maintenance import reembed
 from stubs import StubImage, StubText, png
@@ -102,3 +106,88 @@ class TestOpening:
         tiny_models.save_clip(folder, seed=1)
         with pytest.raises(EncoderMismatch, match="was built with"):
             MultimodalIndex.open(tmp_path / "index")
+
+
+class TestModelsOfSomebodyElse:
+    """A name that an index remembers is followed only when this user has given it for this index."""
+
+    @pytest.fixture
+    def index(self, clip, tmp_path):
+        encoder = OpenClipEncoder.from_folder(clip, device="cpu")
+        with MultimodalIndex(encoder, encoder, path=tmp_path / "kb") as index:
+            index.add([Document("a red car", id="car")])
+        return tmp_path / "kb"
+
+    @pytest.fixture
+    def somebody(self, index, tmp_path, monkeypatch):
+        """Be another user than the one who made the index."""
+        monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "somebody"))
+
+    def test_the_user_who_gave_a_folder_need_not_give_it_again(self, index):
+        with MultimodalIndex.open(index) as opened:
+            assert opened.ids() == ["car"]
+
+    def test_another_user_is_asked_once(self, index, somebody, clip, monkeypatch):
+        before = {p: p.read_bytes() for p in index.rglob("*") if p.is_file()}
+        with pytest.raises(InvalidArgument, match=r"not named for this index.*models=…"):
+            MultimodalIndex.open(index)
+        assert CliRunner().invoke(app, ["search", "car", "--index", str(index)]).exit_code == 1
+        named = ["search", "car", "--index", str(index), "--models", f"open-clip:{clip}"]
+        assert CliRunner().invoke(app, named).exit_code == 0
+        assert CliRunner().invoke(app, named[:-2]).exit_code == 0
+        with MultimodalIndex.open(index) as opened:
+            assert opened.ids() == ["car"]
+        assert {p: p.read_bytes() for p in index.rglob("*") if p.is_file()} == before
+
+    def test_other_models_for_the_same_index_are_not_trusted_by_that(self, index):
+        change_models(index, "open-clip:../../x")
+        with pytest.raises(InvalidArgument, match="not named for this index"):
+            MultimodalIndex.open(index)
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "open-clip:../../x", "open-clip:/tmp", "open-clip:~/x", "open-clip:file:///tmp",
+            "open-clip:..\\x", "open-clip:hf-hub:owner/name", "open-clip:ViT-B-32/openai",
+            "open-clip:ViT-B-32", "sentence-transformers:owner/name", "sentence-transformers:.",
+            "sentence-transformers:/etc", "offline+open-clip:x", "toy+sentence-transformers:x",
+            "toy:9999999", "toy\n", "none+open-clip:\0", "x" * 100_000, "open-clip:\ud800",
+        ],
+    )  # fmt: skip
+    def test_nothing_outside_is_loaded_or_asked_for(self, tmp_path, monkeypatch, name):
+        with MultimodalIndex(ToyEncoder(), ToyEncoder(), path=tmp_path) as index:
+            index.add([Document("a red car")])
+        change_models(tmp_path, name)
+
+        def forbidden(*_, **__):
+            raise AssertionError("a model was loaded")
+
+        monkeypatch.setattr("diptych.encoders.named.OpenClipEncoder", forbidden)
+        monkeypatch.setattr("diptych.encoders.named.SentenceTransformerEncoder", forbidden)
+        monkeypatch.setattr("socket.socket.connect", forbidden)
+        with pytest.raises((InvalidArgument, CorruptionError)) as caught:
+            MultimodalIndex.open(tmp_path)
+        assert len(str(caught.value)) < 2000
+        assert CliRunner().invoke(app, ["search", "car", "--index", str(tmp_path)]).exit_code == 1
+
+    def test_where_nothing_can_be_noted_the_models_are_named_each_time(
+        self, clip, tmp_path, monkeypatch
+    ):
+        (tmp_path / "file").write_bytes(b"")
+        monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "file"))
+        encoder = OpenClipEncoder.from_folder(clip, device="cpu")
+        with MultimodalIndex(encoder, encoder, path=tmp_path / "kb") as index:
+            index.add([Document("a red car")])
+        with pytest.raises(InvalidArgument, match="not named for this index"):
+            MultimodalIndex.open(tmp_path / "kb")
+        with MultimodalIndex.open(tmp_path / "kb", models=f"open-clip:{clip}") as index:
+            assert len(index) == 1
+
+
+def change_models(path, name):
+    (path / "store.seal").unlink()
+    connection = sqlite3.connect(path / "store.sqlite3")
+    value = name.encode("utf-8", "surrogatepass")
+    connection.execute("UPDATE setting SET value = CAST(? AS TEXT) WHERE name = 'models'", [value])
+    connection.commit()
+    connection.close()

@@ -11,6 +11,7 @@ import typer
 from diptych.cli.models import DEFAULT, MODELS_SETTING, load_models
 from diptych.errors import FormatError, InvalidArgument
 from diptych.index import MultimodalIndex
+from diptych.index.opening import stored_models
 from diptych.storage.connection import quoted
 from diptych.storage.files import Files
 from diptych.storage.layout import DATABASE
@@ -93,7 +94,8 @@ def remembered_models(path: Path, *, needed: bool = True) -> str:
     """Return the models that an index remembers; empty when nothing has been stored yet.
 
     Raises:
-        InvalidArgument: It remembers none, and they are needed.
+        InvalidArgument: They are needed, and it remembers none, or some that this user has never named
+            for it.
     """
     check_exists(path)
     with MultimodalIndex(path=path) as index:
@@ -104,7 +106,7 @@ def remembered_models(path: Path, *, needed: bool = True) -> str:
             f"The index {str(path)!r} was not made by this command and does not remember its models. "
             "Name them with --models."
         )
-    return remembered
+    return stored_models(path) if remembered and needed else remembered
 
 
 def check_exists(path: Path) -> None:

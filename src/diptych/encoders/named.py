@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ from diptych.encoders.sentence_transformers import SentenceTransformerEncoder
 from diptych.encoders.toy import ToyEncoder
 from diptych.errors import InvalidArgument
 
-__all__ = ["HELP", "MODELS_SETTING", "load_encoders", "name_of"]
+__all__ = ["HELP", "MODELS_SETTING", "load_encoders", "name_of", "needs_word"]
 
 MODELS_SETTING = "models"
 """Under which name an index remembers its models."""
+
+_BUNDLED = re.compile(r"none|offline|toy(:[0-9]{1,5})?")
 
 HELP = (
     "Which models to use, TEXT+IMAGE, one for both, or a text model alone. Text: offline (all-MiniLM-L6-v2 "
@@ -41,6 +44,14 @@ def load_encoders(name: str) -> tuple[Any, Any]:
         both = _image_encoder(text)
         return both, both
     return _text_encoder(text), None if image == "none" else _image_encoder(image)
+
+
+def needs_word(name: str) -> bool:
+    """Whether models must be named by the user, because loading them reads a folder or asks a server.
+
+    Only what comes with diptych and its packages is loaded because an index says so.
+    """
+    return bool(name) and not all(_BUNDLED.fullmatch(part) for part in name.split("+"))
 
 
 def name_of(text_encoder: object, image_encoder: object) -> str:

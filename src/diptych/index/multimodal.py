@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from diptych.align.fusion_model import ConcatFusion
 from diptych.checks import list_of
-from diptych.encoders.named import MODELS_SETTING, name_of
+from diptych.encoders.named import MODELS_SETTING, name_of, needs_word
 from diptych.errors import EncoderMismatch, InvalidArgument
 from diptych.filters import Filter
 from diptych.index.add import Given, Readings, batches, store_batch
@@ -28,6 +28,7 @@ from diptych.index.places import left_over, places, vanished
 from diptych.index.prefixes import choose_prefixes
 from diptych.index.probe import with_probes
 from diptych.index.snapshot import Snapshot
+from diptych.index.trust import trust
 from diptych.index.views import IndexInfo, VectorView
 from diptych.ingest import Reading
 from diptych.ingest.origin import Origin
@@ -112,6 +113,7 @@ class MultimodalIndex:
         )
         self.aligner = aligner
         name = name_of(text_encoder, image_encoder)
+        self._models_name = name
         self._settings = ({MODELS_SETTING: name} if name else {}) | dict(settings or {})
         if kind not in ("flat", "hnsw", "ivf"):
             raise InvalidArgument(f'kind={kind!r} is unknown; expected "flat", "hnsw" or "ivf".')
@@ -119,6 +121,7 @@ class MultimodalIndex:
         self._door = Door(self.path)
         try:
             self._door.enter(self._storage.spaces, self._models)
+            self._trust_models()
         except EncoderMismatch:
             self._storage.close()
             raise
@@ -129,6 +132,7 @@ class MultimodalIndex:
         cls,
         path: str | os.PathLike[str],
         *,
+        models: str | None = None,
         fusion_model: FusionModel | None = None,
         aligner: Aligner | None = None,
         kind: IndexKind = "flat",
@@ -137,12 +141,15 @@ class MultimodalIndex:
     ) -> Self:
         """Return the index in a folder, with the encoders that it was filled with.
 
-        Encoders of diptych are loaded by the names that the index remembers; one that lives on a model
-        hub is fetched from there if it is not on this machine. Give encoders to the class instead when
-        they are your own, or when you do not know where the index comes from.
+        Encoders of diptych are loaded by the names that the index remembers. A folder or a model of a hub
+        is loaded only when you have named it for this index before: by giving such an encoder to the
+        class, by ``--models``, or by ``models`` here. One of a hub is fetched if it is not on this machine.
+        Give encoders to the class instead when they are your own.
 
         Args:
             path: The folder.
+            models: The names of the models, such as "open-clip:FOLDER"; by default those that the index
+                remembers.
             fusion_model: As for the class.
             aligner: As for the class.
             kind: As for the class.
@@ -151,12 +158,13 @@ class MultimodalIndex:
 
         Raises:
             FormatError: There is no index.
-            InvalidArgument: The index does not remember its encoders.
+            InvalidArgument: The index does not remember its encoders, or they are a folder or on a hub and
+                you have not named them.
             MissingExtra: An encoder needs a package that is not installed.
             EncoderMismatch: What was loaded is not what the index was filled with.
         """
         folder = namespace_folder(Path(path), namespace) if namespace is not None else Path(path)
-        text_encoder, image_encoder = encoders_of(folder)
+        text_encoder, image_encoder = encoders_of(folder, models)
         return cls(
             text_encoder, image_encoder, path=path, fusion_model=fusion_model, aligner=aligner,
             kind=kind, namespace=namespace, lock_timeout=lock_timeout,
@@ -495,6 +503,7 @@ class MultimodalIndex:
                 if self.path is not None:
                     spaces = with_probes(spaces, self._models)
                 self._storage.create(spaces, self._settings)
+                self._trust_models()
             report += store_batch(
                 self._storage, self._models, batch, given,
                 replace=replace, readings=readings, dry_run=dry_run,
@@ -509,6 +518,15 @@ class MultimodalIndex:
         with self._storage.reading() as state:
             gone = left_over(state.database, reading) if state.database else {}
         return AddReport(removed=self.delete(list(gone)) if gone else 0)
+
+    def _trust_models(self) -> None:
+        """Note that the user has named these models for this index, when it remembers the same ones."""
+        if self.path is None or self._storage.is_new or not needs_word(self._models_name):
+            return
+        with self._storage.reading() as state:
+            database = state.database
+            if database and database.settings().get(MODELS_SETTING) == self._models_name:
+                trust(database.identity(), self._models_name)
 
     def _delete(self, ids: Iterable[str] | None, where: Filter | None) -> int:
         wanted = None if ids is None else list_of("ids", ids, str, "ids")

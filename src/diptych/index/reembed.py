@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from diptych.checks import at_least_one
+from diptych.encoders.named import MODELS_SETTING
 from diptych.errors import FormatError, InvalidArgument, MediaError
 from diptych.index.embed import Models, embed_documents, unreadable
 from diptych.index.snapshot import Snapshot
+from diptych.index.trust import trust
 from diptych.report import Failure
 from diptych.storage import LocalStorage, Space
 from diptych.types import Document
@@ -71,6 +73,7 @@ def reembed_folder(
                     batch = keys[keys > last][:size]
                     if not len(batch):
                         writer.end_generation(settings)
+                        trust(writer.database.identity(), settings.get(MODELS_SETTING, ""))
                         break
                     rows, unread = _vectors(storage, models, spaces, batch.tolist())
                     writer.add_to_generation(rows)

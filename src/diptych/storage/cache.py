@@ -26,7 +26,7 @@ from diptych.errors import FormatError, StorageError
 from diptych.storage.files import Files
 from diptych.storage.layout import CACHE
 
-__all__ = ["CACHE", "read_cache", "user_key", "write_cache"]
+__all__ = ["CACHE", "read_cache", "user_folder", "user_key", "write_cache"]
 
 _MAC_BYTES = 32
 _log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 
 def user_key() -> bytes | None:
     """Return the key of this user, made at the first time; None where none can be kept."""
-    path = _key_path()
+    path = user_folder() / "key"
     try:
         try:
             key = path.read_bytes()
@@ -57,12 +57,13 @@ def user_key() -> bytes | None:
     return key if len(key) >= _MAC_BYTES else None
 
 
-def _key_path() -> Path:
+def user_folder() -> Path:
+    """Return the folder in which diptych keeps what belongs to this user, which need not be there."""
     if os.name == "nt":
         base = os.environ.get("LOCALAPPDATA") or str(Path.home() / "AppData" / "Local")
     else:
         base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
-    return Path(base) / "diptych" / "key"
+    return Path(base) / "diptych"
 
 
 def write_cache(
