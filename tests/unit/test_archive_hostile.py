@@ -248,10 +248,8 @@ import resource, sys
 from diptych.errors import FormatError
 from diptych.maintenance import import_index, verify
 from diptych.index.zipped import Zipped
-import time
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for file in sys.argv[2:]:
-    started = time.process_time()
     try:
         print(file.rpartition("/")[2], import_index(file, sys.argv[1]).added)
     except FormatError as error:

@@ -5,7 +5,6 @@ import re
 import struct
 import subprocess
 import sys
-import time
 import zlib
 
 import numpy as np
@@ -16,6 +15,7 @@ import pytest
 from diptych import Document, Image, MultimodalIndex, media, read
 from diptych.errors import MediaError
 from diptych.media import _bands, _colour
+from pace import cpu_within
 from stubs import StubJoint, StubText
 
 NAME = "'test.img'"
@@ -56,16 +56,15 @@ def with_scans(data, count):
 
 def refused(data, why):
     """Check that a picture is refused by its header, by every way in, at once."""
-    started = time.process_time()
-    for decode in (media.read_header, media.decode):
-        with pytest.raises(
-            MediaError, match=rf"^The picture '{NAME[1:-1]}'.*{why}.*\. \w.*\.$"
-        ) as caught:
-            decode(data, name=NAME)
-        assert len(str(caught.value)) < 500
-    with pytest.raises(MediaError, match=why):
-        media.fit(data, max_edge=64, max_bytes=10_000, name=NAME)
-    assert time.process_time() - started < 10
+    with cpu_within(10):
+        for decode in (media.read_header, media.decode):
+            with pytest.raises(
+                MediaError, match=rf"^The picture '{NAME[1:-1]}'.*{why}.*\. \w.*\.$"
+            ) as caught:
+                decode(data, name=NAME)
+            assert len(str(caught.value)) < 500
+        with pytest.raises(MediaError, match=why):
+            media.fit(data, max_edge=64, max_bytes=10_000, name=NAME)
 
 
 # -- JPEG -----------------------------------------------------------------------------------
@@ -134,9 +133,8 @@ def test_a_progressive_jpeg_is_refused_when_its_numbers_do_not_fit_into_memory(s
 def test_pixels_behind_the_last_row_of_a_png_are_not_unpacked():
     packer = zlib.compressobj(9)
     packed = b"".join(packer.compress(bytes(1 << 20)) for _ in range(50)) + packer.flush()
-    started = time.process_time()
-    assert media.decode(png(1, 1, [packed]), name=NAME).size == (1, 1)
-    assert time.process_time() - started < 1
+    with cpu_within(1):
+        assert media.decode(png(1, 1, [packed]), name=NAME).size == (1, 1)
 
 
 def test_a_png_in_many_pieces_is_refused():
@@ -151,9 +149,8 @@ def test_the_comments_of_a_gif_are_not_put_together():
     data = encode(PIL.Image.new("P", (4, 4), 1), "GIF")
     start = 13 + (3 << ((data[10] & 7) + 1))
     comments = data[:start] + b"!\xfe\x01a\0" * 200_000 + data[start:]
-    started = time.process_time()
-    assert media.decode(comments, name=NAME).size == (4, 4)
-    assert time.process_time() - started < 10
+    with cpu_within(10):
+        assert media.decode(comments, name=NAME).size == (4, 4)
     refused(data[:start] + b"!\xfe\x01a\0" * 260_000 + data[start:], "more than 500,000 pieces")
 
 
