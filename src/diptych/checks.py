@@ -1,33 +1,162 @@
-"""Checks of arguments that several layers make."""
+"""Checks of arguments that several layers make, and how values are shown in messages."""
 
 from __future__ import annotations
 
+import math
 import operator
-from collections.abc import Iterable
+import os
+import reprlib
+import threading
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, SupportsIndex, TypeVar
 
 from diptych.errors import InvalidArgument
 
-__all__ = ["at_least_one", "list_of"]
+__all__ = [
+    "MOST",
+    "WrongType",
+    "at_least_one",
+    "checked_path",
+    "checked_settings",
+    "list_of",
+    "seconds",
+    "shown",
+    "text_fault",
+    "whole",
+]
 
 T = TypeVar("T")
 
 
-def at_least_one(name: str, value: SupportsIndex) -> int:
-    """Return an integer argument as an ``int``; integers of numpy are as good.
+class WrongType(InvalidArgument, TypeError):
+    """An argument is of a type with which the call cannot mean anything."""
+
+
+MOST = 2**63 - 1
+"""The largest integer that SQLite stores; nothing can be counted beyond it."""
+
+PATH_BYTES = 3_900
+"""How long a path may be. Systems take 4,096 bytes, with the names that an index puts under it."""
+
+NAME_BYTES = 255
+"""How long one name of a path may be, on nearly every file system."""
+
+SETTINGS_CHARS = 1 << 20
+"""How many characters the settings of an index may have together."""
+
+
+def whole(name: str, value: SupportsIndex, *, least: int = 0, most: int = MOST) -> int:
+    """Return an integer argument as an ``int``; integers of numpy are as good, true and false are none.
 
     Raises:
-        InvalidArgument: It is below 1, or no integer.
+        InvalidArgument: It is no integer, or not from ``least`` to ``most``.
     """
+    at_most = f"at most {most:,}" if most < MOST else "below 2^63"
+    expected = f"expected an integer of at least {least:,} and {at_most}"
     try:
+        if isinstance(value, bool) or type(value).__name__ == "bool_":
+            raise TypeError("a truth value")
         number = operator.index(value)
     except TypeError:
         raise InvalidArgument(
-            f"{name}={value!r} ({type(value).__name__}) was given; expected an integer of at least 1."
+            f"{name}={shown(value)} ({type(value).__name__}) was given; {expected}. Pass a number such as "
+            f"{max(least, 10)}."
         ) from None
-    if number < 1:
-        raise InvalidArgument(f"{name}={number} was given; expected at least 1.")
+    if number < least:
+        raise InvalidArgument(f"{name}={shown(number)} was given; expected at least {least}.")
+    if number > most:
+        raise InvalidArgument(f"{name}={shown(number)} was given; expected an integer {at_most}.")
     return number
+
+
+def at_least_one(name: str, value: SupportsIndex) -> int:
+    """Return an integer argument as an ``int``.
+
+    Raises:
+        InvalidArgument: It is below 1 or beyond 64 bits, or no integer.
+    """
+    return whole(name, value, least=1)
+
+
+def seconds(name: str, value: Any) -> float:
+    """Return how long to wait, in seconds, as a ``float``.
+
+    Raises:
+        InvalidArgument: It is no number, negative, NaN, or longer than a thread can wait.
+    """
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not 0 <= value <= threading.TIMEOUT_MAX or math.isnan(value):
+        raise InvalidArgument(
+            f"{name}={shown(value)} ({type(value).__name__}) was given; expected a number of seconds, at "
+            f"least 0 and at most {threading.TIMEOUT_MAX:.0f}. Pass 0 to not wait at all."
+        )
+    return float(value)
+
+
+def text_fault(value: str) -> str:
+    """Return in words why a string cannot be stored as UTF-8; empty when it can."""
+    if value.isascii():
+        return ""
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        return f"half of a surrogate pair at position {error.start:,}, which is no text"
+    return ""
+
+
+def checked_path(name: str, value: Any) -> Path:
+    """Return a path that the system can be asked for.
+
+    Raises:
+        InvalidArgument: It is no path, holds NUL or half of a surrogate pair, or is too long.
+    """
+    try:
+        path = Path(value)
+        raw = os.fsencode(path)
+        fault = "the character NUL" if b"\0" in raw else ""
+        if len(raw) > PATH_BYTES or any(
+            len(part) > NAME_BYTES for part in raw.split(os.sep.encode())
+        ):
+            fault = f"{len(raw):,} bytes"
+    except UnicodeEncodeError as error:
+        fault = f"half of a surrogate pair at position {error.start:,}"
+    except TypeError as error:
+        raise WrongType(
+            f"{name}={shown(value)} is of type {type(value).__name__}; expected a path, as a str or an "
+            "os.PathLike such as pathlib.Path. Pass one."
+        ) from error
+    if fault:
+        raise InvalidArgument(
+            f"{name}={shown(value)} has {fault}; expected a path without NUL, of at most "
+            f"{PATH_BYTES:,} bytes and {NAME_BYTES} for each name in it. Pass another place."
+        )
+    return path
+
+
+def checked_settings(settings: Any) -> dict[str, str]:
+    """Return a copy of settings: words by name.
+
+    Raises:
+        InvalidArgument: Not a mapping of strings to strings, or strings that cannot be stored.
+    """
+    copied = {} if settings is None else settings
+    fault = "" if isinstance(copied, Mapping) else f"of type {type(copied).__name__}"
+    copied = dict(copied) if not fault else {}
+    for key, value in copied.items():
+        for what, text in (("a name", key), ("a value", value)):
+            if not isinstance(text, str):
+                fault = f"with {what} of type {type(text).__name__}, {shown(text)}"
+            elif reason := ("the character NUL" if "\0" in text else text_fault(text)):
+                fault = f"with {what} that has {reason}: {shown(text)}"
+    if not fault and sum(len(key) + len(value) for key, value in copied.items()) > SETTINGS_CHARS:
+        fault = f"of more than {SETTINGS_CHARS:,} characters"
+    if fault:
+        raise InvalidArgument(
+            f"settings= was given {fault}; expected a mapping of strings to strings. Write other values as "
+            "text, for instance with json.dumps."
+        )
+    return copied
 
 
 def list_of(name: str, values: Any, kind: type[T] | tuple[type[T], ...], what: str) -> list[T]:
@@ -45,17 +174,47 @@ def list_of(name: str, values: Any, kind: type[T] | tuple[type[T], ...], what: s
     is_one = isinstance(values, str | bytes) or (kind is not object and isinstance(values, kind))
     if is_one or not isinstance(values, Iterable):
         given = "string" if isinstance(values, str) else type(values).__name__
-        raise InvalidArgument(f"{name}={_shown(values)} is one {given}; expected a list of {what}.")
+        raise InvalidArgument(f"{name}={shown(values)} is one {given}; expected a list of {what}.")
     listed = list(values)
     for at, value in enumerate(listed):
         if not isinstance(value, kind):
             raise InvalidArgument(
-                f"{name}[{at}] is {_shown(value)}, of type {type(value).__name__}; expected a list of "
+                f"{name}[{at}] is {shown(value)}, of type {type(value).__name__}; expected a list of "
                 f"{what}."
+            )
+        if isinstance(value, str) and (reason := text_fault(value)):
+            raise InvalidArgument(
+                f"{name}[{at}] is {shown(value)} and has {reason}; expected a list of {what}. Decode "
+                "what it comes from with errors='replace'."
             )
     return listed
 
 
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:79]}…"
+class _Shortened(reprlib.Repr):
+    """``repr`` of about a line, whatever it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = self.maxlong = 80
+        self.maxlevel, self.maxdict = 3, 4
+
+    def repr_int(self, x: int, level: int) -> str:
+        # Beyond 4,300 digits Python refuses to write an integer out.
+        return (
+            super().repr_int(x, level) if x.bit_length() < 2_000 else f"<{x.bit_length():,} bits>"
+        )
+
+
+_SHORTENED = _Shortened()
+_SHOWN = 80
+
+
+def shown(value: object, most: int = _SHOWN) -> str:
+    """Return a value as a message shows it: one line of at most ``most`` characters. It never raises."""
+    try:
+        text = repr(value[:most]) if isinstance(value, str) else _SHORTENED.repr(value)
+        text = text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
+    except Exception:
+        text = f"<{type(value).__name__}>"
+    is_cut = len(text) > most or (isinstance(value, str) and len(value) > most)
+    return f"{text[: most - 1]}…" if is_cut else text

@@ -12,6 +12,10 @@ A key that a document lacks (or holds as null) satisfies only ``$ne``, ``$nin``,
 and ``{"$empty": True}``. Numbers compare with numbers, strings with strings (by code point), true and
 false are 1 and 0; a comparison across types is never true. Keys and values reach SQL as bound
 parameters only.
+
+A filter has at most 1,000 conditions and a million values: SQLite takes quadratic time for the first, and a
+list of values is one lookup in a set. Equalities of one key that ``$or`` joins, and inequalities that
+``$and`` joins, are such a list, however they are written.
 """
 
 from __future__ import annotations
@@ -21,10 +25,20 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from diptych.checks import shown, text_fault
 from diptych.errors import FilterError
 from diptych.reserved import REF_DOC_ID, is_reserved
 
-__all__ = ["FIELD_COLUMNS", "MAX_DEPTH", "OPERATORS", "Filter", "compile_filter", "fields"]
+__all__ = [
+    "FIELD_COLUMNS",
+    "MAX_CONDITIONS",
+    "MAX_DEPTH",
+    "MAX_VALUES",
+    "OPERATORS",
+    "Filter",
+    "compile_filter",
+    "fields",
+]
 
 Filter = Mapping[str, Any]
 """A metadata filter in the language above; an empty one matches everything."""
@@ -32,12 +46,29 @@ Filter = Mapping[str, Any]
 MAX_DEPTH = 16
 """How deep ``$and``, ``$or`` and ``$not`` may nest."""
 
+MAX_CONDITIONS = 1_000
+"""How many conditions a filter may have once lists of values are put together."""
+
+MAX_VALUES = 1_000_000
+"""How many keys and values a filter may hold in all."""
+
 FIELD_COLUMNS = "document, name, kind, value"
 """The columns of the table ``field`` that filters read; ``kind`` is what :func:`fields` gives."""
 
 _SCALAR, _LIST, _ELEMENT, _OBJECT = "scalar", "list", "element", "object"
 _NUMBER = "typeof(value) IN ('integer', 'real')"
 _STRING = "typeof(value) = 'text'"
+
+_FIELD = "documents.key IN (SELECT document FROM field"
+_MAX_LEVELS = 100
+"""How deep mappings and lists may nest in a filter, those of its operands included."""
+_PLAIN = frozenset((str, int, float, bool, type(None)))
+_COMPARED = (str, int, float)
+_MAPPING = (
+    dict,
+    Mapping,
+)  # the concrete one first: asking the abstract one takes ten times as long
+_CONTAINERS = (dict, list, tuple, set, frozenset, Mapping)
 
 _Sql = tuple[str, list[Any]]
 
@@ -66,11 +97,50 @@ def compile_filter(where: Filter | None) -> tuple[str, list[Any]]:
     """Return an SQL expression over ``documents.key`` and its parameters.
 
     Raises:
-        FilterError: An unknown operator, an operand of the wrong type, or too deep a nesting.
+        FilterError: An unknown operator, an operand of the wrong type, too deep a nesting, or too large.
     """
     if where is None:
         return "TRUE", []
-    return _group(where, 0)
+    _check_size(where)
+    sql, parameters = _group(where, 0)
+    _check_conditions(sql.count(_FIELD))
+    return sql, parameters
+
+
+def _check_size(where: object) -> None:
+    """Refuse what is too large before anything is made of it, and a mapping that contains itself."""
+    left, levels = MAX_VALUES, 0
+    level: list[Any] = [where]
+    while level and levels < _MAX_LEVELS:
+        levels += 1
+        inside: list[Any] = []
+        for value in level:
+            if not isinstance(value, _CONTAINERS):
+                continue
+            left -= len(value)
+            if left < 0:
+                break
+            values = value.values() if isinstance(value, _MAPPING) else value
+            inside += [v for v in values if type(v) not in _PLAIN]
+        level = inside if left >= 0 else []
+    if left < 0:
+        raise FilterError(
+            f"A filter holds more than {MAX_VALUES:,} keys and values; at most that many are compared. "
+            "Filter in several calls, or by a value that they share."
+        )
+    if level:
+        raise FilterError(
+            f"A filter nests deeper than {_MAX_LEVELS} levels, or contains itself; expected at most "
+            f"{MAX_DEPTH} of $and, $or and $not. Flatten it."
+        )
+
+
+def _check_conditions(count: int) -> None:
+    if count > MAX_CONDITIONS:
+        raise FilterError(
+            f"A filter has {count:,} conditions; at most {MAX_CONDITIONS:,} are evaluated. Write several "
+            'values of one key as {key: {"$in": [...]}}, or filter in several calls.'
+        )
 
 
 def _group(where: object, depth: int) -> _Sql:
@@ -84,18 +154,19 @@ def _group(where: object, depth: int) -> _Sql:
     terms = []
     for key, operand in where.items():
         if not isinstance(key, str):
-            raise FilterError(f"A filter has the key {key!r}; keys are strings.")
+            raise FilterError(f"A filter has the key {shown(key)}; keys are strings.")
         if key in ("$and", "$or", "$not"):
             terms.append(_combine(key, operand, depth))
         elif key == "$id":
             terms.append(_ids(operand))
         elif key.startswith("$"):
             raise FilterError(
-                f"Unknown operator {key!r} at the top of a filter; expected a metadata key, $id, "
+                f"Unknown operator {shown(key)} at the top of a filter; expected a metadata key, $id, "
                 "$and, $or or $not."
             )
         else:
-            terms.append(_conditions(key, operand))
+            terms.append(_conditions(_string("A filter", "as a key", key), operand))
+        _check_conditions(len(terms))
     return _join(terms, "AND", "TRUE")
 
 
@@ -106,11 +177,56 @@ def _combine(operator: str, operand: object, depth: int) -> _Sql:
         raise FilterError(
             f"{operator} takes a list of filters, it was given {type(operand).__name__}."
         )
-    terms = [_group(term, depth + 1) for term in operand]
+    listed = _as_lists(operand, "$or" if operator == "$or" else "$and")
+    _check_conditions(len(listed))
+    terms = [_group(term, depth + 1) for term in listed]
     if operator == "$and":
         return _join(terms, "AND", "TRUE")
     either, parameters = _join(terms, "OR", "FALSE")
     return (either, parameters) if operator == "$or" else (f"NOT ({either})", parameters)
+
+
+def _as_lists(terms: Sequence[Any], operator: str) -> list[Any]:
+    """Return filters in which those that compare one key with one value each are one with a list.
+
+    ``$or`` of ``{"a": 1}`` and ``{"a": {"$in": [2]}}`` is ``{"a": {"$in": [1, 2]}}``; ``$and`` of
+    ``{"a": {"$ne": 1}}`` and ``{"a": {"$nin": [2]}}`` is ``{"a": {"$nin": [1, 2]}}``.
+    """
+    one, many = ("$eq", "$in") if operator == "$or" else ("$ne", "$nin")
+    lists: dict[str, list[Any]] = {}
+    others = []
+    for term in terms:
+        if operator == "$or" and isinstance(term, _MAPPING) and len(term) == 1 and "$id" in term:
+            ids = term["$id"]
+            lists.setdefault("$id", []).extend(
+                [ids] if isinstance(ids, str) else _array("$id", "$in", ids)
+            )
+            continue
+        name, values = _compared(term, one, many)
+        if name is None:
+            others.append(term)
+        else:
+            lists.setdefault(name, []).extend(values)
+    merged = [{name: values if name == "$id" else {many: values}} for name, values in lists.items()]
+    return [*merged, *others]
+
+
+def _compared(term: Any, one: str, many: str) -> tuple[str | None, Sequence[Any]]:
+    """Return the key and the values that a filter compares it with, if it does nothing else."""
+    if not isinstance(term, _MAPPING) or len(term) != 1:
+        return None, ()
+    ((name, operand),) = term.items()
+    if not isinstance(name, str) or name[:1] == "$":
+        return None, ()
+    if isinstance(operand, _COMPARED):
+        return (name, [operand]) if one == "$eq" else (None, ())
+    if isinstance(operand, _MAPPING) and len(operand) == 1:
+        ((operator, value),) = operand.items()
+        if operator == many and isinstance(value, list | tuple):
+            return name, value
+        if operator == one and isinstance(value, _COMPARED):
+            return name, [value]
+    return None, ()
 
 
 def _ids(operand: object) -> _Sql:
@@ -132,14 +248,14 @@ def _conditions(name: str, operand: object) -> _Sql:
         return _eq(name, operand)
     if not operand or not all(isinstance(key, str) and key[:1] == "$" for key in operand):
         raise FilterError(
-            f"The filter on {name!r} holds a mapping without operators. To compare a nested value "
-            f'write "{name}.key": value; to compare the whole object write {{"$eq": {{...}}}}.'
+            f"The filter on {shown(name)} holds a mapping without operators. To compare a nested value "
+            f'write "{shown(name)[1:-1]}.key": value; to compare the whole object write {{"$eq": {{...}}}}.'
         )
     terms = []
     for operator, value in operand.items():
         if operator not in OPERATORS:
             raise FilterError(
-                f"Unknown operator {operator!r} on {name!r}; known are {', '.join(OPERATORS)}."
+                f"Unknown operator {shown(operator)} on {shown(name)}; known are {', '.join(OPERATORS)}."
             )
         terms.append(OPERATORS[operator](name, value))
     return _join(terms, "AND", "TRUE")
@@ -157,8 +273,7 @@ def _join(terms: list[_Sql], word: str, empty: str) -> _Sql:
 
 
 def _has(condition: str, name: str, *parameters: Any) -> _Sql:
-    sql = f"documents.key IN (SELECT document FROM field WHERE name = ? AND {condition})"
-    return sql, [name, *parameters]
+    return f"{_FIELD} WHERE name = ? AND {condition})", [name, *parameters]
 
 
 def _not(term: _Sql) -> _Sql:
@@ -175,7 +290,7 @@ def _eq(name: str, operand: Any) -> _Sql:
 def _in(name: str, operand: Any) -> _Sql:
     typed = [_typed(name, "$in", value) for value in _array(name, "$in", operand)]
     # json_each ends a string at NUL, so that such strings are compared one by one.
-    with_nul = [value for _, value in typed if isinstance(value, str) and "\0" in value]
+    with_nul = {value for _, value in typed if isinstance(value, str) and "\0" in value}
     typed = [(kind, value) for kind, value in typed if value not in with_nul]
     terms = [
         _has(
@@ -184,7 +299,8 @@ def _in(name: str, operand: Any) -> _Sql:
         for kind in (_SCALAR, _LIST, _OBJECT)
         if (values := [value for k, value in typed if k == kind])
     ]
-    terms += [_eq(name, value) for value in with_nul]
+    _check_conditions(len(with_nul))
+    terms += [_eq(name, value) for value in sorted(with_nul)]
     return _join(terms, "OR", "FALSE")
 
 
@@ -192,7 +308,7 @@ def _compare(operator: str, symbol: str) -> Callable[[str, Any], _Sql]:
     def compile_comparison(name: str, operand: Any) -> _Sql:
         if not isinstance(operand, str | int | float):
             raise FilterError(
-                f"{operator} on {name!r} was given {type(operand).__name__}; "
+                f"{operator} on {shown(name)} was given {type(operand).__name__}; "
                 "expected a number or a string."
             )
         kind, value = _typed(name, operator, operand)
@@ -217,7 +333,7 @@ def _empty(name: str, operand: Any) -> _Sql:
 def _contains(name: str, operand: Any) -> _Sql:
     if not isinstance(operand, str | int | float):
         raise FilterError(
-            f"$contains on {name!r} was given {type(operand).__name__}; expected one number or "
+            f"$contains on {shown(name)} was given {type(operand).__name__}; expected one number or "
             "string. For several use $any or $all."
         )
     _, value = _typed(name, "$contains", operand)
@@ -228,12 +344,16 @@ def _contains(name: str, operand: Any) -> _Sql:
 
 
 def _any(name: str, operand: Any) -> _Sql:
-    return _join([_contains(name, v) for v in _array(name, "$any", operand)], "OR", "FALSE")
+    values = _array(name, "$any", operand)
+    _check_conditions(len(values))
+    return _join([_contains(name, v) for v in values], "OR", "FALSE")
 
 
 def _all(name: str, operand: Any) -> _Sql:
     # The list must be there, so that "all of nothing" does not match a missing key.
-    terms = [_contains(name, v) for v in _array(name, "$all", operand)]
+    values = _array(name, "$all", operand)
+    _check_conditions(len(values))
+    terms = [_contains(name, v) for v in values]
     return _join([_exists(name, True), *terms], "AND", "TRUE")
 
 
@@ -269,10 +389,12 @@ OPERATORS: dict[str, Callable[[str, Any], _Sql]] = {
 
 def _typed(name: str, operator: str, operand: Any) -> tuple[str, Any]:
     """Return the kind and the value under which :func:`fields` would have stored the operand."""
-    if isinstance(operand, str | int | float):
+    if isinstance(operand, str):
+        return _SCALAR, _string(name, operator, operand)
+    if isinstance(operand, int | float):
         if isinstance(operand, float) and not math.isfinite(operand):
             raise FilterError(
-                f"{operator} on {name!r} was given {operand}; expected a finite number."
+                f"{operator} on {shown(name)} was given {operand}; expected a finite number."
             )
         return _SCALAR, _scalar(operand)
     try:
@@ -282,17 +404,17 @@ def _typed(name: str, operator: str, operand: Any) -> tuple[str, Any]:
             return _LIST, _canonical(operand)
     except (TypeError, ValueError, RecursionError) as error:
         raise FilterError(
-            f"{operator} on {name!r} was given a value that is not JSON: {error}"
+            f"{operator} on {shown(name)} was given a value that is not JSON: {error}"
         ) from error
     raise FilterError(
-        f"{operator} on {name!r} was given {type(operand).__name__}; expected a JSON value."
+        f"{operator} on {shown(name)} was given {type(operand).__name__}; expected a JSON value."
     )
 
 
 def _array(name: str, operator: str, operand: Any) -> list[Any]:
     if not isinstance(operand, list | tuple | set | frozenset):
         raise FilterError(
-            f"{operator} on {name!r} was given {type(operand).__name__}; expected a list."
+            f"{operator} on {shown(name)} was given {type(operand).__name__}; expected a list."
         )
     return list(operand)
 
@@ -300,14 +422,21 @@ def _array(name: str, operator: str, operand: Any) -> list[Any]:
 def _string(name: str, operator: str, operand: Any) -> str:
     if not isinstance(operand, str):
         raise FilterError(
-            f"{operator} on {name!r} was given {type(operand).__name__}; expected a string."
+            f"{operator} on {shown(name)} was given {type(operand).__name__}; expected a string."
+        )
+    if fault := text_fault(operand):
+        raise FilterError(
+            f"{operator} on {shown(name)} was given {shown(operand)}, with {fault}; expected a string that "
+            "can be stored. Decode what it comes from with errors='replace'."
         )
     return operand
 
 
 def _flag(name: str, operator: str, operand: Any) -> bool:
-    if operand not in (True, False):
-        raise FilterError(f"{operator} on {name!r} was given {operand!r}; expected true or false.")
+    if not isinstance(operand, int) or operand not in (0, 1):
+        raise FilterError(
+            f"{operator} on {shown(name)} was given {shown(operand)}; expected true or false."
+        )
     return bool(operand)
 
 
@@ -318,7 +447,8 @@ def _scalar(value: str | float) -> str | int | float:
     if isinstance(value, int):
         if -(2**63) <= value < 2**63:
             return int(value)
-        return math.copysign(float(min(abs(value), 2**1023)), value)
+        beyond = float(min(abs(value), 2**1023))
+        return beyond if value > 0 else -beyond
     return value
 
 

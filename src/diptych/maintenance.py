@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
 from diptych.align.fusion_model import ConcatFusion
+from diptych.checks import checked_path, checked_settings
 from diptych.encoders.named import MODELS_SETTING, name_of
 from diptych.index import MultimodalIndex
 from diptych.index.archive import export_folder
@@ -75,7 +75,9 @@ def verify(
         StorageError: A repair was asked for, and a file could not be read, which is not damage.
         LockedError: Another process or object is writing, and a repair was asked for.
     """
-    return verify_folder(Path(path), deep=deep, repair=repair, lock_timeout=lock_timeout)
+    return verify_folder(
+        checked_path("path", path), deep=deep, repair=repair, lock_timeout=lock_timeout
+    )
 
 
 def backup(path: StrPath, to: StrPath) -> BackupReport:
@@ -92,12 +94,12 @@ def backup(path: StrPath, to: StrPath) -> BackupReport:
         CorruptionError: The index is damaged; the copy is not kept.
         StorageError: The disk failed or is full.
     """
-    return backup_folder(Path(path), Path(to))
+    return backup_folder(checked_path("path", path), checked_path("to", to))
 
 
 def namespaces(path: StrPath) -> list[str]:
     """Return the names of the namespaces in a folder, sorted."""
-    return _namespaces(Path(path))
+    return _namespaces(checked_path("path", path))
 
 
 def drop_namespace(path: StrPath, name: str, *, lock_timeout: float = 0.5) -> bool:
@@ -112,7 +114,7 @@ def drop_namespace(path: StrPath, name: str, *, lock_timeout: float = 0.5) -> bo
         InvalidArgument: The name is none.
         LockedError: Another process or object is writing to it.
     """
-    return _drop_namespace(Path(path), name, lock_timeout=lock_timeout)
+    return _drop_namespace(checked_path("path", path), name, lock_timeout=lock_timeout)
 
 
 def copy_index(index: MultimodalIndex, path: StrPath) -> None:
@@ -129,7 +131,7 @@ def copy_index(index: MultimodalIndex, path: StrPath) -> None:
         EncoderMismatch: The folder was filled with other models.
         LockedError: Another process or object is writing to the folder.
     """
-    copy_into_folder(index, path)
+    copy_into_folder(index, checked_path("path", path))
 
 
 def export_index(path: StrPath, file: StrPath) -> AddReport:
@@ -149,7 +151,7 @@ def export_index(path: StrPath, file: StrPath) -> AddReport:
         CorruptionError: The index is damaged.
         StorageError: The disk failed or is full.
     """
-    return export_folder(Path(path), Path(file))
+    return export_folder(checked_path("path", path), checked_path("file", file))
 
 
 def import_index(file: StrPath, path: StrPath, *, lock_timeout: float = 0.5) -> AddReport:
@@ -168,7 +170,9 @@ def import_index(file: StrPath, path: StrPath, *, lock_timeout: float = 0.5) -> 
         EncoderMismatch: The index holds vectors of other models.
         LockedError: Another process or object is writing to the folder.
     """
-    return import_file(Path(file), Path(path), lock_timeout=lock_timeout)
+    return import_file(
+        checked_path("file", file), checked_path("path", path), lock_timeout=lock_timeout
+    )
 
 
 def reembed(
@@ -204,18 +208,21 @@ def reembed(
         VectorError: An encoder returned vectors that cannot be stored.
         LockedError: Another process or object is writing to the folder.
     """
-    check_encoders(text_encoder, image_encoder)
+    check_encoders(text_encoder, image_encoder, fusion_model)
     fusion = fusion_model or ConcatFusion(
         text_encoder.dim if text_encoder else 0, image_encoder.dim if image_encoder else 0
     )
     models = Models(text_encoder, image_encoder, fusion, None)
     return reembed_folder(
-        Path(path),
+        checked_path("path", path),
         models,
         with_probes(spaces_of(models), models),
         batch_size=batch_size,
         show_progress=show_progress,
         # The old names must not stay when the new encoders have none.
-        settings={MODELS_SETTING: name_of(text_encoder, image_encoder), **(settings or {})},
+        settings={
+            MODELS_SETTING: name_of(text_encoder, image_encoder),
+            **checked_settings(settings),
+        },
         lock_timeout=lock_timeout,
     )

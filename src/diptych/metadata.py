@@ -17,12 +17,16 @@ from typing import Any
 
 import numpy as np
 
+from diptych.checks import shown, text_fault
 from diptych.errors import DocumentError
 
 __all__ = [
     "MAX_BYTES",
     "MAX_DEPTH",
+    "MAX_NAME",
+    "MAX_TEXT",
     "checked_metadata",
+    "checked_order",
     "checked_string",
     "source_label",
     "storable",
@@ -30,6 +34,15 @@ __all__ = [
 
 MAX_DEPTH = 32
 """How deep metadata may nest."""
+
+MAX_NAME = 4096
+"""How many characters an id or a group may have. They are looked up, sent in lists and shown."""
+
+MAX_TEXT = 32 << 20
+"""How many characters a text may have: ten Bibles. What is longer is a corpus and not a passage of one."""
+
+MAX_BITS = 2_000
+"""How many bits an integer in metadata may have (600 digits); some Pythons read 640 digits and no more."""
 
 MAX_BYTES = 256 * 1024
 """How large the metadata of a document may be, as JSON."""
@@ -53,14 +66,14 @@ def checked_metadata(
     """
     if not isinstance(metadata, Mapping):
         raise DocumentError(
-            f"Document {document_id!r} has {what} of type {type(metadata).__name__}; "
+            f"Document {shown(document_id)} has {what} of type {type(metadata).__name__}; "
             "expected a mapping with string keys."
         )
     copied: dict[str, Any] = _json_copy(metadata, document_id, what, 0)
     size = len(json.dumps(copied))
     if size > max_bytes:
         raise DocumentError(
-            f"Document {document_id!r} has {size:,} bytes of {what}, at most {max_bytes:,} are "
+            f"Document {shown(document_id)} has {size:,} bytes of {what}, at most {max_bytes:,} are "
             "kept. Put long texts into the text, and pictures into the image."
         )
     return copied
@@ -80,19 +93,44 @@ def checked_string(value: object, name: str, document_id: object, *, is_name: bo
     """
     if not isinstance(value, str):
         raise DocumentError(
-            f"Document {document_id!r} has {name} of type {type(value).__name__}; expected a string."
+            f"Document {shown(document_id)} has {name} of type {type(value).__name__}; expected a string."
         )
     if is_name and "\0" in value:
         raise DocumentError(
-            f"Document {document_id!r}: {name} holds the character NUL, which ends a name. Leave it out."
+            f"Document {shown(document_id)}: {name} holds the character NUL, which ends a "
+            "name. Expected a name without it. Leave it out."
         )
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
+    most = MAX_NAME if is_name else MAX_TEXT
+    if len(value) > most:
         raise DocumentError(
-            f"Document {document_id!r}: {name} holds half of a surrogate pair at position "
-            f"{error.start}, which is no text. Decode the file with errors='replace'."
-        ) from error
+            f"Document {shown(document_id)}: {name} has {len(value):,} characters; at most {most:,} are "
+            "kept. "
+            + (
+                "Shorten it, or use a hash of it."
+                if is_name
+                else "Split it into several documents."
+            )
+        )
+    if fault := text_fault(value):
+        raise DocumentError(
+            f"Document {shown(document_id)}: {name} holds {fault}. Expected what can be written as "
+            "UTF-8. Decode the file with errors='replace'."
+        )
+
+
+def checked_order(value: object, document_id: object) -> int:
+    """Return a position within a group as an ``int``; integers of numpy are as good.
+
+    Raises:
+        DocumentError: It is no integer, or one that needs more than 64 bits.
+    """
+    number = value.item() if isinstance(value, np.integer) else value
+    if isinstance(number, int) and not isinstance(number, bool) and -(2**63) <= number < 2**63:
+        return int(number)
+    raise DocumentError(
+        f"Document {shown(document_id)} has order={shown(value)} ({type(value).__name__}); expected an "
+        "integer between -2^63 and 2^63. Number the parts of a group from 0."
+    )
 
 
 def storable(text: str) -> str:
@@ -124,34 +162,40 @@ def _plain(value: Any) -> Any:
 def _json_copy(value: Any, document_id: str, where: str, depth: int) -> Any:
     if depth > MAX_DEPTH:
         raise DocumentError(
-            f"Document {document_id!r}: {where[:80]} is nested deeper than {MAX_DEPTH} levels "
+            f"Document {shown(document_id)}: {where[:80]} is nested deeper than {MAX_DEPTH} levels "
             "(or contains itself). Flatten it."
         )
     value = _plain(value)
     if isinstance(value, str):
-        checked_string(value, where, document_id)
+        checked_string(value, where[:80], document_id)
         return str(value)
+    if isinstance(value, int) and value.bit_length() > MAX_BITS:
+        raise DocumentError(
+            f"Document {shown(document_id)}: {where[:80]} is {shown(value)}; expected an integer of at most "
+            f"{MAX_BITS:,} bits. Write it as a string."
+        )
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, float):
         if math.isfinite(value):
             return value
         raise DocumentError(
-            f"Document {document_id!r}: {where} is {value}, which JSON cannot hold. "
+            f"Document {shown(document_id)}: {where[:80]} is {value}, which JSON cannot hold. "
             "Use None for a missing number."
         )
     if isinstance(value, Mapping):
         for key in value:
             if not isinstance(key, str):
                 raise DocumentError(
-                    f"Document {document_id!r}: {where} has the key {key!r}; keys must be strings."
+                    f"Document {shown(document_id)}: {where[:80]} has the key {shown(key)}; keys must be "
+                    "strings."
                 )
-            checked_string(key, f"a key of {where}", document_id)
+            checked_string(key, f"a key of {where[:80]}", document_id)
         return {k: _json_copy(v, document_id, f"{where}.{k}", depth + 1) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [_json_copy(v, document_id, f"{where}[{i}]", depth + 1) for i, v in enumerate(value)]
     raise DocumentError(
-        f"Document {document_id!r}: {where} is of type {type(value).__name__}; expected JSON "
+        f"Document {shown(document_id)}: {where[:80]} is of type {type(value).__name__}; expected JSON "
         "(string, number, boolean, null, list, object), a date, a path or a UUID. Convert it, or keep it "
         "outside the index."
     )

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from diptych.cards import Results
-from diptych.checks import at_least_one
+from diptych.checks import MOST, at_least_one, list_of
 from diptych.errors import InvalidArgument
 from diptych.filters import Filter
 from diptych.fusion import Fused, Null, fuse
@@ -131,7 +131,8 @@ class MultimodalRetriever:
         """Return :meth:`retrieve` for each query, encoding and searching all of them at once."""
         if isinstance(queries, str):
             raise InvalidArgument("retrieve_many was given one string; expected a list of queries.")
-        return self._retrieve([Query.of(q) for q in queries], top_k, modalities, where, None)
+        asked = [Query.of(q) for q in list_of("queries", queries, object, "queries")]
+        return self._retrieve(asked, top_k, modalities, where, None)
 
     def _retrieve(
         self,
@@ -142,7 +143,7 @@ class MultimodalRetriever:
         vectors: Mapping[str, ArrayLike] | None,
     ) -> list[Results[FusedDocument]]:
         top_k = at_least_one("top_k", top_k)
-        wanted = top_k if self.reranker is None else top_k * RERANKED
+        wanted = top_k if self.reranker is None else min(top_k * RERANKED, MOST)
         depth = max(self.depth, wanted)
         with self.index.snapshot() as snapshot:
             ranked = snapshot.rank(queries, depth, modalities, where, vectors)

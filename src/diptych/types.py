@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from diptych.cards import cards
+from diptych.checks import shown, text_fault
 from diptych.errors import DocumentError, InvalidArgument
 from diptych.image import Image
-from diptych.metadata import checked_metadata, checked_string
+from diptych.metadata import checked_metadata, checked_order, checked_string
 from diptych.reserved import checked_reserved, refuse_reserved
 
 __all__ = [
@@ -32,6 +32,12 @@ ListName = Literal["text", "image", "cross_modal", "lexical"]
 
 LISTS: tuple[ListName, ...] = ("text", "image", "cross_modal", "lexical")
 
+MAX_QUERY = 1 << 22
+"""How many characters the text of a query may have; all of them are looked through for its words."""
+
+MAX_WEIGHT = 1e6
+"""The largest weight of a list; beyond, the other lists would not count at all."""
+
 Weights = Mapping[str, float]
 """How much each ranked list counts, 1 when it is not named, 0 to leave it out."""
 
@@ -43,18 +49,19 @@ class Document:
     Attributes:
         text: The words: a paragraph, a caption, the text beside the picture.
         image: The picture. A path, bytes, a ``data:`` URI or a PIL picture is converted.
-        id: Any string; by default a hash of text, picture and group, so that equal content has an
-            equal id.
+        id: Any string of at most 4,096 characters; by default a hash of text, picture and group, so
+            that equal content has an equal id.
         metadata: JSON values, at most 32 deep and 256 KiB; comes back as it was given. The key
             ``_diptych`` is reserved, alone or before a dot.
         group: What the document belongs to (a section, a page, a figure). Documents of one group
             are related: a text hit brings the picture nearest in order, a picture hit its text.
-        order: The position within the group, for reading order and for nearness.
+        order: The position within the group, for reading order and for nearness; an integer of 64 bits.
         reserved: What an adapter keeps with the document, at most 1 MiB of JSON. It is not metadata:
             not searched, not shown, and not taken from a file.
 
     Raises:
-        DocumentError: Neither text nor image, or metadata that is not JSON or has a reserved key.
+        DocumentError: Neither text nor image, or metadata that is not JSON or has a reserved key, or
+            something too long: ids and groups beyond 4,096 characters, a text beyond 32 Mi.
         MediaError: ``image`` is no picture reference, or (when ``id`` is left out) unreadable.
     """
 
@@ -72,9 +79,10 @@ class Document:
                 checked_string(value, name, self.id, is_name=name != "text")
         if self.image is not None:
             object.__setattr__(self, "image", Image.of(self.image))
+        object.__setattr__(self, "order", checked_order(self.order, self.id))
         if not self.has_text and self.image is None:
             raise DocumentError(
-                f"Document {self.id!r} has neither text nor an image. Give it one of them, "
+                f"Document {shown(self.id)} has neither text nor an image. Give it one of them, "
                 "or leave it out."
             )
         object.__setattr__(self, "metadata", checked_metadata(self.metadata, self.id))
@@ -129,18 +137,29 @@ class Query:
             raise InvalidArgument(
                 f"A query has a text of type {type(self.text).__name__}; expected a string."
             )
+        if self.text is not None and (fault := _query_fault(self.text)):
+            raise InvalidArgument(
+                f"A query has a text with {fault}: {shown(self.text)}. Expected at most {MAX_QUERY:,} "
+                "characters that can be written as UTF-8. Shorten it, or decode it with errors='replace'."
+            )
         if self.image is not None:
             object.__setattr__(self, "image", Image.of(self.image))
         if not (self.text and self.text.strip()) and self.image is None:
             raise InvalidArgument("A query needs text, an image, or both; it has neither.")
+        if not isinstance(self.weights, Mapping):
+            raise InvalidArgument(
+                f"A query has weights of type {type(self.weights).__name__}; expected a mapping of "
+                f"{', '.join(LISTS)} to numbers."
+            )
         for name, weight in self.weights.items():
             if name not in LISTS:
                 raise InvalidArgument(
-                    f"A query weights the list {name!r}; the lists are {', '.join(LISTS)}."
+                    f"A query weights the list {shown(name)}; the lists are {', '.join(LISTS)}."
                 )
-            if not isinstance(weight, int | float) or not 0 <= weight < math.inf:
+            if not isinstance(weight, int | float) or not 0 <= weight <= MAX_WEIGHT:
                 raise InvalidArgument(
-                    f"A query gives the list {name!r} the weight {weight!r}; expected a number ≥ 0."
+                    f"A query gives the list {name!r} the weight {shown(weight)}; expected a number ≥ 0 and "
+                    f"at most {MAX_WEIGHT:g}."
                 )
 
     @property
@@ -168,6 +187,10 @@ class Query:
                 "(path, bytes, PIL picture, Image) or a Query."
             )
         return cls(image=Image.of(value))
+
+
+def _query_fault(text: str) -> str:
+    return f"{len(text):,} characters" if len(text) > MAX_QUERY else text_fault(text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from diptych.align.tensor_file import read_tensors, write_tensors
 from diptych.errors import CorruptionError, EncoderMismatch, InvalidArgument, NotFitted
 from diptych.protocols import FusionModel
 from diptych.types import Weights
-from diptych.vectors import Vectors, as_vectors
+from diptych.vectors import Vectors, as_vectors, products
 
 __all__ = ["CompressedFusion"]
 
@@ -101,7 +101,8 @@ class CompressedFusion:
             NotFitted: Before ``fit``.
         """
         basis = self._need()
-        return np.ascontiguousarray(self.base.fuse_query(text, image, weights=weights) @ basis)
+        joined = self.base.fuse_query(text, image, weights=weights)
+        return np.ascontiguousarray(products(joined, basis))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the directions to one safetensors file; the base is not in it.

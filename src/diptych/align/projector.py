@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from diptych.align._rows import checked_rows, unit
-from diptych.vectors import Vectors
+from diptych.vectors import Vectors, products
 
 __all__ = ["Crossing", "LinearPair", "Maps", "Projector"]
 
@@ -37,7 +37,7 @@ class Projector:
 
     def project(self, rows: Vectors) -> Vectors:
         """Return ``(n, rank)`` rows before they are scaled to length 1."""
-        return np.asarray((rows - self.mean) @ self.matrix, np.float32)
+        return products(rows - self.mean, self.matrix)
 
     def __call__(self, vectors: ArrayLike) -> Vectors:
         """Return ``(n, rank)`` float32 unit rows; a vector equal to the mean gives a zero row.
@@ -94,7 +94,7 @@ class Crossing:
         """
         rows = checked_rows(vectors, name, self.into.dim)
         query = unit(self.into.project(rows)) / np.float32(self.length)
-        crossed = np.asarray(query @ self.out.matrix.T + self.bias, np.float32)
+        crossed = np.asarray(products(query, self.out.matrix.T) + self.bias, np.float32)
         crossed[np.linalg.norm(crossed, axis=1) < 1e-12] = self.neutral
         return np.ascontiguousarray(unit(crossed), np.float32)
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from diptych.checks import at_least_one
+from diptych.checks import at_least_one, shown
 from diptych.errors import (
     Conflict,
     DiptychError,
@@ -21,7 +21,7 @@ from diptych.errors import (
     MediaError,
     VectorError,
 )
-from diptych.index.embed import Models, embed_documents, unreadable
+from diptych.index.embed import BadDocuments, Models, embed_documents, unreadable
 from diptych.index.other_folders import Moves, Rows, is_same, settle
 from diptych.report import AddReport, Failure
 from diptych.reserved import merged
@@ -85,6 +85,11 @@ def batches(
         raise InvalidArgument(
             "add was given one Document; expected several. Put it into a list: [document]."
         )
+    if not isinstance(documents, Iterable) or isinstance(documents, str | bytes | Mapping):
+        raise InvalidArgument(
+            f"add was given a {type(documents).__name__}: {shown(documents)}; expected several documents. "
+            "Put them into a list."
+        )
     iterator = iter(_with_progress(documents) if show_progress else documents)
     while batch := list(islice(iterator, size)):
         for document in batch:
@@ -128,6 +133,7 @@ def store_batch(
     readings: Readings | None = None,
     dry_run: bool = False,
     check: Callable[[Mapping[str, Space]], None] | None = None,
+    some_are_good: bool = False,
 ) -> AddReport:
     """Store what is new or changed of one batch, in one commit.
 
@@ -143,6 +149,8 @@ def store_batch(
         readings: From where the documents are read.
         dry_run: Only say what would be done.
         check: Compares the models with those that the vectors of the store come from.
+        some_are_good: Whether the encoders have made vectors that can be stored before, so that a bad one
+            is the fault of its document.
 
     Raises:
         DocumentError: Two documents share an id, or ``replace`` is not allowed and one changed.
@@ -162,7 +170,10 @@ def store_batch(
         unread: list[Failure] = []
         if not dry_run:
             updated = {**plan.relabelled, **plan.moved}
-            written, unread = _write(storage, models, plan.changes, updated, given, spaces)
+            written, unread = _write(
+                storage, models, plan.changes, updated, given, spaces,
+                some_are_good=some_are_good or bool(plan.skipped),
+            )  # fmt: skip
         added = sum(1 for change in written if not change.replaced)
         return AddReport(
             added=added,
@@ -233,7 +244,7 @@ def plan_batch(
                 plan.moved[key] = row
         elif not replace and not is_same(before, row):
             raise DocumentError(
-                f"Document {row.id!r} is stored already with other content. Use upsert to replace it, "
+                f"Document {shown(row.id)} is stored already with other content. Use upsert to replace it, "
                 "or give the new one another id. Nothing of this batch was stored."
             )
         elif before.content == row.content and key not in incomplete:
@@ -280,12 +291,16 @@ def _rows(
             origin = readings.origin_of(document.id)
             row = row_of(document, None if origin is None else str(origin))
         except MediaError as error:
-            failed.append(Failure(document.id, document.source, str(error)))
+            failed.append(_failure(document, error))
+            continue
+        except (TypeError, ValueError, RecursionError) as error:
+            reason = f"It was changed after it was made and is not JSON any more: {error}. Make a new one."
+            failed.append(_failure(document, reason))
             continue
         known = rows.setdefault(document.id, (document, row))[1]
         if known != row:
             raise DocumentError(
-                f"Two documents of one batch have the id {document.id!r} but not the same content (the "
+                f"Two documents of one batch have the id {shown(document.id)} but not the same content (the "
                 f"second is number {at + 1}). Give each its own id. Nothing of this batch was stored."
             )
     return rows, failed
@@ -298,22 +313,22 @@ def _write(
     relabelled: Mapping[int, Row],
     given: Given,
     spaces: Mapping[str, Space],
+    *,
+    some_are_good: bool,
 ) -> tuple[list[Change], list[Failure]]:
-    """Encode and store; when a picture cannot be decoded, report it and store the others."""
+    """Encode and store; report what has a picture or a vector that is none, and store the others."""
     if not changes and not relabelled:
         return [], []
     documents = [change.document for change in changes]
     try:
         vectors = embed_documents(models, documents, given) if documents else {}
-    except VectorError as error:
-        raise VectorError(f"{error} Nothing of this batch was stored.") from error
-    except MediaError:
-        reasons = unreadable(documents)
-        if not reasons:
-            raise
-        failed = [_failure(documents[at], error) for at, error in sorted(reasons.items())]
+    except (VectorError, MediaError) as error:
+        reasons = _at_fault(error, documents, some_are_good=some_are_good)
+        failed = [_failure(documents[at], reason) for at, reason in sorted(reasons.items())]
         rest = [change for at, change in enumerate(changes) if at not in reasons]
-        written, more = _write(storage, models, rest, relabelled, given, spaces)
+        written, more = _write(
+            storage, models, rest, relabelled, given, spaces, some_are_good=some_are_good
+        )
         return written, failed + more
     storage.write(
         [change.row for change in changes],
@@ -324,6 +339,26 @@ def _write(
         spaces=spaces,
     )
     return changes, []
+
+
+def _at_fault(
+    error: DiptychError, documents: Sequence[Document], *, some_are_good: bool
+) -> Mapping[int, object]:
+    """Return which documents of a batch an error is about, by position, with the reason.
+
+    Raises:
+        VectorError: The encoder is at fault, or the caller who gave vectors: none of them is good, and none
+            was before in this call.
+        MediaError: No picture of the batch is at fault.
+    """
+    if isinstance(error, BadDocuments) and (some_are_good or not error.are_all):
+        return error.reasons
+    if isinstance(error, VectorError):
+        raise VectorError(f"{error} Nothing of this batch was stored.") from error
+    reasons = unreadable(documents)
+    if not reasons:
+        raise error
+    return reasons
 
 
 def row_of(document: Document, origin: str | None) -> Row:
@@ -346,5 +381,5 @@ def row_of(document: Document, origin: str | None) -> Row:
     )
 
 
-def _failure(document: Document, error: DiptychError) -> Failure:
-    return Failure(document.id, document.source, str(error))
+def _failure(document: Document, reason: object) -> Failure:
+    return Failure(document.id, document.source, str(reason))

@@ -9,14 +9,21 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from diptych.errors import DiptychError, MediaError
+from diptych.errors import DiptychError, MediaError, VectorError
 from diptych.image import Image
 from diptych.protocols import Aligner, FusionModel, ImageEncoder, TextEncoder
 from diptych.storage import VectorRows
 from diptych.types import Document, Query
-from diptych.vectors import Vectors, unit_rows
+from diptych.vectors import BadRows, Vectors, as_row, unit_rows
 
-__all__ = ["Models", "QueryVectors", "embed_documents", "embed_queries", "unreadable"]
+__all__ = [
+    "BadDocuments",
+    "Models",
+    "QueryVectors",
+    "embed_documents",
+    "embed_queries",
+    "unreadable",
+]
 
 QueryVectors = dict[str, Vectors]
 """For each list that a query can search, its ``(1, dim)`` vector."""
@@ -46,6 +53,20 @@ class Models:
         return self.text if isinstance(self.text, ImageEncoder) else None
 
 
+class BadDocuments(VectorError):
+    """Some documents of a batch got vectors that cannot be compared.
+
+    Attributes:
+        reasons: What is wrong, by the position of the document in the batch.
+        are_all: Whether no document got a vector of that kind that can be.
+    """
+
+    def __init__(self, reasons: Mapping[int, str], of: int) -> None:
+        super().__init__(next(iter(reasons.values())))
+        self.reasons = dict(reasons)
+        self.are_all = len(reasons) == of
+
+
 def embed_documents(
     models: Models,
     documents: Sequence[Document],
@@ -59,7 +80,8 @@ def embed_documents(
         given: For "text" and "image", vectors by document id that need not be made.
 
     Raises:
-        VectorError: An encoder, or the caller, gave vectors that cannot be stored.
+        BadDocuments: An encoder, or the caller, gave some vectors that cannot be stored.
+        VectorError: What an encoder returned is no array of vectors.
     """
     rows: dict[str, tuple[NDArray[np.int64], Vectors]] = {}
     text, image = models.text, models.image
@@ -67,16 +89,16 @@ def embed_documents(
         at = _positions(documents, "has_text")
         texts = [documents[i].text or "" for i in at]
         made = _embed(
-            text.encode_document, texts, [documents[i].id for i in at], given.get("text", {})
+            text, text.encode_document, texts, [documents[i].id for i in at], given.get("text", {})
         )
-        rows["text"] = at, unit_rows(made, rows=len(at), dim=text.dim, origin=_origin(text))
+        rows["text"] = at, _good(made, at)
     if image is not None:
         at = _positions(documents, "has_image")
         images = [picture for i in at if (picture := documents[i].image) is not None]
         made = _embed(
-            image.encode_image, images, [documents[i].id for i in at], given.get("image", {})
+            image, image.encode_image, images, [documents[i].id for i in at], given.get("image", {})
         )
-        rows["image"] = at, unit_rows(made, rows=len(at), dim=image.dim, origin=_origin(image))
+        rows["image"] = at, _good(made, at)
     if rows:
         rows["cross_modal"] = _fuse_documents(models.fusion, rows)
     return rows
@@ -166,20 +188,78 @@ def _image_in_text_space(models: Models, images: Sequence[Image]) -> Vectors | N
     return unit_rows(mapped, rows=len(images), dim=models.text.dim, origin="the aligner")
 
 
+_Made = tuple[Vectors, dict[int, str]]
+"""Unit rows, and by row what is wrong with those that cannot be compared."""
+
+
 def _embed(
+    encoder: TextEncoder | ImageEncoder,
     encode: Callable[[Sequence[T]], ArrayLike],
     inputs: Sequence[T],
     ids: Sequence[str],
     given: Mapping[str, ArrayLike],
-) -> Any:
+) -> _Made:
     """Encode what was not given, in one call, and return all rows in order."""
+    known = [i for i, document_id in enumerate(ids) if document_id in given]
     missing = [i for i, document_id in enumerate(ids) if document_id not in given]
-    made: Any = encode([inputs[i] for i in missing])
-    if len(missing) == len(ids) or len(made := np.asarray(made)) != len(missing):
-        return made
-    rows: list[Any] = [given.get(document_id, ()) for document_id in ids]
-    for i, row in zip(missing, made, strict=True):
-        rows[i] = row
+    encoded = _each(encode([inputs[i] for i in missing]), len(missing), encoder)
+    if not known:
+        return encoded
+    rows = np.zeros((len(ids), int(encoder.dim)), np.float32)
+    reasons: dict[int, str] = {}
+    parts = ((missing, encoded), (known, _given_rows([ids[i] for i in known], given, encoder)))
+    for at, (made, wrong) in parts:
+        rows[at] = made
+        reasons.update({at[row]: reason for row, reason in wrong.items()})
+    return rows, reasons
+
+
+def _given_rows(
+    ids: Sequence[str], given: Mapping[str, ArrayLike], encoder: TextEncoder | ImageEncoder
+) -> _Made:
+    """Check the vectors that the caller gave, at once, and one by one when something is wrong."""
+    dim = int(encoder.dim)
+    try:
+        values: Any = [given[i] for i in ids]
+        return unit_rows(values, rows=len(ids), dim=dim, origin="The caller"), {}
+    except VectorError:
+        pass
+    rows, reasons = np.zeros((len(ids), dim), np.float32), {}
+    for at, document_id in enumerate(ids):
+        origin = "The caller, for this document,"
+        try:
+            row = as_row(given[document_id], dim=dim, origin=origin)
+            rows[at] = unit_rows(row, rows=1, dim=dim, origin=origin)[0]
+        except VectorError as error:
+            reasons[at] = str(error)
+    return rows, reasons
+
+
+def _each(made: ArrayLike, count: int, encoder: TextEncoder | ImageEncoder) -> _Made:
+    """Return the unit rows of what an encoder returned; zeros for those that are bad."""
+    origin, dim = _origin(encoder), int(encoder.dim)
+    reasons: dict[int, str] = {}
+    values: Any = made
+    while True:
+        try:
+            rows = unit_rows(values, rows=count, dim=dim, origin=origin)
+            break
+        except BadRows as error:
+            reasons.update({row: error.reason(row) for row in error.rows})
+            values = error.array.copy()
+            values[list(error.rows)] = 1.0  # of any direction: it is not stored
+    return rows, reasons
+
+
+def _good(made: _Made, at: NDArray[np.int64]) -> Vectors:
+    """Return rows if all of them can be stored.
+
+    Raises:
+        BadDocuments: Some cannot.
+    """
+    rows, reasons = made
+    if reasons:
+        raise BadDocuments({int(at[row]): reason for row, reason in reasons.items()}, len(at))
     return rows
 
 

@@ -7,7 +7,6 @@ import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from diptych.align.fusion_model import ConcatFusion
-from diptych.checks import list_of
+from diptych.checks import checked_path, checked_settings, list_of, seconds, shown, whole
 from diptych.encoders.named import MODELS_SETTING, name_of, needs_word
 from diptych.errors import EncoderMismatch, InvalidArgument
 from diptych.filters import Filter
@@ -100,10 +99,13 @@ class MultimodalIndex:
     ) -> None:
         check_encoders(text_encoder, image_encoder, fusion_model, aligner)
         if images not in ("copy", "reference"):
-            raise InvalidArgument(f'images={images!r} is unknown; expected "copy" or "reference".')
+            raise InvalidArgument(
+                f'images={shown(images)} is unknown; expected "copy" or "reference".'
+            )
+        lock_timeout = seconds("lock_timeout", lock_timeout)
         if namespace is not None and path is None:
             raise InvalidArgument("namespace= needs path=; an index in memory is apart already.")
-        self.path = Path(path) if path is not None else None
+        self.path = checked_path("path", path) if path is not None else None
         if self.path is not None and namespace is not None:
             self.path = namespace_folder(self.path, namespace)
         self.text_encoder = text_encoder
@@ -114,9 +116,11 @@ class MultimodalIndex:
         self.aligner = aligner
         name = name_of(text_encoder, image_encoder)
         self._models_name = name
-        self._settings = ({MODELS_SETTING: name} if name else {}) | dict(settings or {})
+        self._settings = ({MODELS_SETTING: name} if name else {}) | checked_settings(settings)
         if kind not in ("flat", "hnsw", "ivf"):
-            raise InvalidArgument(f'kind={kind!r} is unknown; expected "flat", "hnsw" or "ivf".')
+            raise InvalidArgument(
+                f'kind={shown(kind)} is unknown; expected "flat", "hnsw" or "ivf".'
+            )
         self._storage = LocalStorage(self.path, images, kind=kind, lock_timeout=lock_timeout)
         self._door = Door(self.path)
         try:
@@ -163,7 +167,9 @@ class MultimodalIndex:
             MissingExtra: An encoder needs a package that is not installed.
             EncoderMismatch: What was loaded is not what the index was filled with.
         """
-        folder = namespace_folder(Path(path), namespace) if namespace is not None else Path(path)
+        folder = checked_path("path", path)
+        if namespace is not None:
+            folder = namespace_folder(folder, namespace)
         text_encoder, image_encoder = encoders_of(folder, models)
         return cls(
             text_encoder, image_encoder, path=path, fusion_model=fusion_model, aligner=aligner,
@@ -184,8 +190,9 @@ class MultimodalIndex:
         """Store new documents and skip those that are stored already, unchanged.
 
         Each batch is on stable storage before the next one is read, so an interrupted call can be
-        repeated. A document whose picture cannot be read is reported and the others go on. Nothing is
-        replaced or removed, also when a file that ``diptych.read`` reads has become shorter.
+        repeated. A document whose picture cannot be read, or whose vector has no direction (NaN, infinite
+        or zero), is reported and the others go on. Nothing is replaced or removed,
+        also when a file that ``diptych.read`` reads has become shorter.
 
         Args:
             documents: Any iterable; read lazily.
@@ -201,10 +208,11 @@ class MultimodalIndex:
         Raises:
             DocumentError: Two documents of a batch, or one here and one stored, share an id but not
                 their content. Nothing of that batch is stored. ``upsert`` replaces.
-            VectorError: An encoder returned vectors that cannot be stored.
+            VectorError: An encoder returned no array of vectors, or none in this call that can be stored.
             LockedError: Another process or object is writing to the folder.
+            Conflict: Others changed the same documents again and again meanwhile.
         """
-        given = {"text": text_vectors or {}, "image": image_vectors or {}}
+        given = _given(text_vectors, image_vectors)
         return self._store(documents, batch_size, show_progress, given, replace=False)
 
     def upsert(
@@ -226,7 +234,7 @@ class MultimodalIndex:
         be read, and files that are not there any more, keep theirs; :meth:`sync` removes the latter.
         A document is reported, and not stored, when its id is that of a document of another folder.
         """
-        given = {"text": text_vectors or {}, "image": image_vectors or {}}
+        given = _given(text_vectors, image_vectors)
         report = self._store(documents, batch_size, show_progress, given, replace=True)
         if isinstance(documents, Reading):
             report += self._drop_left_over(documents)
@@ -378,7 +386,11 @@ class MultimodalIndex:
         """Return documents by id, in the order asked for, or by filter, in the order of addition.
 
         An id that is not stored is left out.
+
+        Raises:
+            InvalidArgument: ``limit`` is negative or no integer.
         """
+        limit = None if limit is None else whole("limit", limit)
         with self.snapshot() as snapshot:
             return snapshot.documents(snapshot.select(ids, where, limit))
 
@@ -508,6 +520,7 @@ class MultimodalIndex:
                 self._storage, self._models, batch, given,
                 replace=replace, readings=readings, dry_run=dry_run,
                 check=partial(self._compare, with_probes=not dry_run, are_given=any(given.values())),
+                some_are_good=bool(report.added or report.updated or report.skipped),
             )  # fmt: skip
         if reading is not None:
             report += AddReport(failed=tuple(reading.failed), not_read=reading.not_read)
@@ -540,3 +553,18 @@ class MultimodalIndex:
         # Chosen again by whoever holds the lock, so that what changed meanwhile is not removed.
         with self._storage.alone():
             return self._storage.delete(np.asarray(chosen(), np.int64))
+
+
+def _given(text: VectorsById, image: VectorsById) -> Given:
+    """Return the vectors that were made elsewhere, by list.
+
+    Raises:
+        InvalidArgument: Not mappings by document id.
+    """
+    for name, vectors in (("text_vectors", text), ("image_vectors", image)):
+        if vectors is not None and not isinstance(vectors, Mapping):
+            raise InvalidArgument(
+                f"{name}= is a {type(vectors).__name__}; expected a mapping of document ids to vectors. "
+                "Pass {document.id: vector}."
+            )
+    return {"text": text or {}, "image": image or {}}

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from diptych.checks import at_least_one, list_of
+from diptych.checks import at_least_one, list_of, shown
 from diptych.errors import ClosedError, CorruptionError, InvalidArgument
-from diptych.filters import Filter
+from diptych.filters import Filter, compile_filter
 from diptych.index.door import ENCODED, Door
 from diptych.index.embed import Models, QueryVectors, embed_queries
 from diptych.lexical import match_expression
@@ -19,7 +19,7 @@ from diptych.reserved import separated
 from diptych.storage import Database, Row, State, Stub
 from diptych.storage.faiss_index import VectorIndex
 from diptych.types import LISTS, Document, Hit, ListName, Query
-from diptych.vectors import Vectors, as_vectors
+from diptych.vectors import Vectors, as_row, as_vectors
 
 __all__ = ["Keys", "Ranked", "Snapshot", "lists_of"]
 
@@ -46,11 +46,14 @@ def lists_of(modalities: Sequence[str]) -> tuple[ListName, ...]:
     Raises:
         InvalidArgument: None is given, or one is unknown.
     """
-    asked = {modalities} if isinstance(modalities, str) else set(modalities)
+    try:
+        asked = {modalities} if isinstance(modalities, str) else set(modalities)
+    except TypeError:  # no iterable, or one of what is no string
+        asked = set()
     known = {"text", "image", "cross_modal"}
     if not asked or not asked <= known:
         raise InvalidArgument(
-            f"modalities={modalities!r} was given; expected some of 'text', 'image', 'cross_modal'."
+            f"modalities={shown(modalities)} was given; expected some of 'text', 'image', 'cross_modal'."
         )
     chosen: set[str] = set(asked)
     if "text" in asked:
@@ -78,6 +81,7 @@ class Snapshot:
         self._state = state
         self._models = models
         self._door = door
+        self._filtered: tuple[Filter, Keys] | None = None
         if door is not None:
             door.enter(state.spaces, models)
 
@@ -95,6 +99,8 @@ class Snapshot:
         """
         depth = at_least_one("k", depth)
         names = lists_of(modalities)
+        if where is not None and self._state.database is None:
+            compile_filter(where)  # a malformed one is refused also where nothing is stored
         given = self._given(vectors)
         if not given:
             self._probe()
@@ -106,10 +112,10 @@ class Snapshot:
         ]
         if self._state.database is None:
             return ranked
-        allowed = self._database.keys(where) if where else None
+        allowed = self._admitted(where)
         for name in names:
             if name == "lexical":
-                self._match(ranked, depth, where)
+                self._match(ranked, depth, allowed)
             else:
                 self._search(name, ranked, depth, allowed)
         return ranked
@@ -137,8 +143,7 @@ class Snapshot:
         queries = as_vectors(
             queries, rows=len(queries), dim=index.dim, origin=f"The query of {name}_index"
         )
-        allowed = self._database.keys(where) if where else None
-        scores, keys = index.search(queries, k, allowed)
+        scores, keys = index.search(queries, k, self._admitted(where))
         stubs = self._database.stubs(np.unique(keys).tolist())
         return [
             [
@@ -174,10 +179,7 @@ class Snapshot:
     def exact(self, ranked: Ranked, name: ListName, keys: Keys) -> NDArray[np.float32]:
         """Return the raw score of each key in one list, NaN where the document lacks its modality."""
         if name != "lexical":
-            scores: NDArray[np.float32] = (
-                self._state.indexes[name].vectors(keys) @ ranked.vectors[name][0]
-            )
-            return scores
+            return self._state.indexes[name].scores(keys, ranked.vectors[name])
         stubs = self.stubs(keys.tolist())
         scores = np.asarray(
             [0.0 if key in stubs and stubs[key].has_text else np.nan for key in keys.tolist()],
@@ -213,10 +215,7 @@ class Snapshot:
             return []
         found = self._database.keys_of(wanted)
         keys = [found[i] for i in wanted if i in found]
-        if where is not None:
-            admitted = set(self._database.keys(where).tolist())
-            keys = [key for key in keys if key in admitted]
-        return keys[:limit]
+        return [key for key in keys if self._admits(where, key)][:limit]
 
     def stubs(self, keys: Sequence[int]) -> dict[int, Stub]:
         """Return what ranking needs to know of some documents."""
@@ -225,7 +224,8 @@ class Snapshot:
     def members(self, groups: Iterable[str], where: Filter | None) -> list[Stub]:
         """Return the documents of some groups that a filter admits, in reading order."""
         wanted = list(groups)
-        return self._database.members(wanted, where) if wanted else []
+        found = self._database.members(wanted) if wanted else []
+        return [stub for stub in found if self._admits(where, stub.key)]
 
     def documents(self, keys: Sequence[int]) -> list[Document]:
         """Return documents by key, in the order of the keys."""
@@ -284,10 +284,25 @@ class Snapshot:
             kept = keys[at] >= 0
             one.lists[name] = keys[at][kept], scores[at][kept]
 
-    def _match(self, ranked: Sequence[Ranked], depth: int, where: Filter | None) -> None:
+    def _match(self, ranked: Sequence[Ranked], depth: int, allowed: Keys | None) -> None:
         for one in ranked:
             if one.expression is not None:
-                one.lists["lexical"] = self._database.match(one.expression, depth, where)
+                one.lists["lexical"] = self._database.match(one.expression, depth, allowed)
+
+    def _admitted(self, where: Filter | None) -> Keys | None:
+        """Return the keys that a filter admits, ascending; None for all. One filter is evaluated once."""
+        if where is None or (isinstance(where, Mapping) and not where):
+            return None
+        if self._filtered is None or self._filtered[0] is not where:
+            self._filtered = where, self._database.keys(where)
+        return self._filtered[1]
+
+    def _admits(self, where: Filter | None, key: int) -> bool:
+        admitted = self._admitted(where)
+        if admitted is None:
+            return True
+        at = int(np.searchsorted(admitted, key))
+        return at < len(admitted) and int(admitted[at]) == key
 
     def _given(self, vectors: Mapping[str, ArrayLike] | None) -> QueryVectors:
         """Check query vectors that the caller made."""
@@ -297,13 +312,17 @@ class Snapshot:
             "image": self._models.image.dim if self._models.image else 0,
             "cross_modal": self._models.fusion.dim,
         }
+        if vectors is not None and not isinstance(vectors, Mapping):
+            raise InvalidArgument(
+                f"vectors= is a {type(vectors).__name__}; expected a mapping of {', '.join(_VECTOR_LISTS)} "
+                "to one vector each."
+            )
         for name, vector in (vectors or {}).items():
             if name not in _VECTOR_LISTS:
                 raise InvalidArgument(
-                    f"A query vector is given for {name!r}; expected {', '.join(_VECTOR_LISTS)}."
+                    f"A query vector is given for {shown(name)}; expected {', '.join(_VECTOR_LISTS)}."
                 )
-            checked[name] = as_vectors(
-                np.atleast_2d(np.asarray(vector, np.float32)), rows=1, dim=dims[name],
-                origin=f"The caller's query vector for {name!r}",
-            )  # fmt: skip
+            checked[name] = as_row(
+                vector, dim=dims[name], origin=f"The caller's query vector for {name!r}"
+            )
         return checked

@@ -83,9 +83,8 @@ class VectorView:
             EncoderMismatch: The vectors of the index are of another model than the index was opened with.
         """
         k = at_least_one("k", k)
-        count = len(np.atleast_1d(np.asarray(vectors, dtype=np.float32)))
         queries = as_vectors(
-            vectors, rows=count, dim=self.dim, origin=f"The query of {self._name}_index"
+            vectors, rows=None, dim=self.dim, origin=f"The query of {self._name}_index"
         )
         with self._snapshot() as snapshot:
             return snapshot.nearest(self._name, queries, k, where)

@@ -17,7 +17,7 @@ from diptych.index import MultimodalIndex, VectorView
 from diptych.langchain.convert import to_document
 from diptych.retriever import MultimodalRetriever
 from diptych.types import Query
-from diptych.vectors import Vectors, unit_rows
+from diptych.vectors import Vectors, as_row, products, unit_rows
 
 __all__ = [
     "MODES",
@@ -169,7 +169,7 @@ def diverse(query: Vectors, candidates: Vectors, k: int, lambda_mult: float) -> 
         k: How many; all of them when there are fewer.
         lambda_mult: λ, in [0, 1].
     """
-    relevance_of = candidates @ query  # (n,)
+    relevance_of = products(candidates, query[:, None])[:, 0]  # (n,)
     open_rows = np.ones(len(candidates), bool)
     closest = np.full(len(candidates), -np.inf, np.float32)
     chosen: list[int] = []
@@ -181,7 +181,7 @@ def diverse(query: Vectors, candidates: Vectors, k: int, lambda_mult: float) -> 
         best = int(np.argmax(np.where(open_rows, value, -np.inf)))
         chosen.append(best)
         open_rows[best] = False
-        closest = np.maximum(closest, candidates @ candidates[best])
+        closest = np.maximum(closest, products(candidates, candidates[best, :, None])[:, 0])
     return chosen
 
 
@@ -225,9 +225,9 @@ def _query(view: VectorView, vector: ArrayLike, space: str) -> Vectors:
         )
     origin = f"The query vector for {space!r}"
     try:
-        row: Any = np.atleast_2d(np.asarray(vector, np.float32))
-    except (TypeError, ValueError) as error:
-        raise VectorError(f"{origin} is no array of numbers: {error}.") from error
+        row = as_row(vector, dim=view.dim, origin=origin)
+    except VectorError as error:
+        raise VectorError(f"{origin} is no array that can be compared: {error}") from error
     return unit_rows(row, rows=1, dim=view.dim, origin=origin)
 
 

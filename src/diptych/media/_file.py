@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
+from diptych.checks import shown
 from diptych.errors import MediaError
 
 __all__ = ["MAX_BYTES", "check_bytes", "read_file"]
@@ -30,7 +31,7 @@ def read_file(path: str | os.PathLike[str]) -> bytes:
         MediaError: Missing, not permitted, a directory, pipe, socket or device, empty, or over
             ``MAX_BYTES``. Never waits.
     """
-    name = repr(os.fspath(path))
+    name = shown(os.fspath(path), 300)
     try:
         descriptor = os.open(path, _FLAGS)
     except (OSError, ValueError) as error:  # ValueError: a NUL or a surrogate in the path

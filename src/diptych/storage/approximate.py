@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.vectors import Vectors
+from diptych.vectors import Vectors, products
 
 __all__ = ["Approximate", "Clusters", "Graph", "IndexKind"]
 
@@ -217,7 +217,7 @@ class Clusters:
         """As :meth:`Approximate.search`."""
         scores = np.full((len(queries), k), -np.inf, np.float32)
         rows = np.full((len(queries), k), -1, np.int64)
-        near = np.argsort(-(queries @ self._centroids.T), axis=1, kind="stable")
+        near = np.argsort(-products(queries, self._centroids.T), axis=1, kind="stable")
         admitted = self._cluster if mask is None else self._cluster[mask[: len(self._cluster)]]
         sizes = np.bincount(admitted, minlength=len(self._centroids))
         # As many rows as an eighth of those that may be returned, however few a cluster has of them.

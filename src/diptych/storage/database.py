@@ -22,6 +22,7 @@ __all__ = ["AMONG", "ROW", "CommitState", "Database", "as_json"]
 ROW = 'id, text, image, image_path, image_name, metadata, "group", "order", content, origin'
 _STUB = "key, id, \"group\", \"order\", trim(coalesce(text, '')) <> '', image IS NOT NULL"
 AMONG = "IN (SELECT value FROM json_each(?))"
+_MATCH = "SELECT rowid, rank FROM lexical WHERE lexical MATCH ? {}ORDER BY rank, rowid LIMIT ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,35 +223,34 @@ class Database(Connection):
         rows = self.all(f"SELECT {_STUB} FROM documents WHERE key {AMONG}", [as_json(keys)])
         return {row[0]: _stub(row) for row in rows}
 
-    def members(self, groups: Iterable[str], where: Filter | None = None) -> list[Stub]:
-        """Return the documents of some groups that a filter admits, in reading order."""
-        condition, parameters = compile_filter(where)
+    def members(self, groups: Iterable[str]) -> list[Stub]:
+        """Return the documents of some groups, in reading order."""
         rows = self.all(
-            f'SELECT {_STUB} FROM documents WHERE "group" {AMONG} AND {condition} ORDER BY "order", key',
-            [as_json(list(groups)), *parameters],
+            f'SELECT {_STUB} FROM documents WHERE "group" {AMONG} ORDER BY "order", key',
+            [as_json(list(groups))],
         )
         return [_stub(row) for row in rows]
 
     def match(
-        self, expression: str, k: int, where: Filter | None = None
+        self, expression: str, k: int, among: Keys | None = None
     ) -> tuple[Keys, NDArray[np.float32]]:
         """Return keys and BM25 scores (higher is better) of the best ``k`` documents by words.
 
         Args:
             expression: An FTS5 query, as ``lexical.match_expression`` builds it.
             k: How many.
-            where: Only these documents.
+            among: Only the documents with these keys.
         """
-        condition, parameters = compile_filter(where)
-        among = f"AND rowid IN (SELECT key FROM documents WHERE {condition})" if where else ""
-        return _scored(self.all(
-            f"SELECT rowid, rank FROM lexical WHERE lexical MATCH ? {among} ORDER BY rank, rowid LIMIT ?",
-            [expression, *parameters, k],
-        ))  # fmt: skip
+        if among is None:
+            return _scored(self.all(_MATCH.format(""), [expression, k]))
+        # The + keeps SQLite from starting the match again, and counting words again, for each key: with
+        # half of 100,000 documents admitted that took 17 seconds instead of a quarter of one.
+        restricted = _MATCH.format(f"AND +rowid {AMONG} ")
+        return _scored(self.all(restricted, [expression, as_json(among.tolist()), k]))
 
     def match_among(self, expression: str, keys: Keys) -> tuple[Keys, NDArray[np.float32]]:
         """Return keys and BM25 scores of those of ``keys`` that hold a word of the expression."""
-        # The + keeps SQLite from starting the match again, and counting words again, for each key.
+        # For the +, see match.
         return _scored(self.all(
             f"SELECT rowid, rank FROM lexical WHERE lexical MATCH ? AND +rowid {AMONG}",
             [expression, as_json(keys.tolist())],

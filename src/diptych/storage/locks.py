@@ -11,6 +11,7 @@ from pathlib import Path
 
 import filelock
 
+from diptych.checks import seconds
 from diptych.errors import LockedError, StorageError
 from diptych.storage.files import Files
 from diptych.storage.layout import LOCK
@@ -93,7 +94,7 @@ class WriterLock:
 
     def __init__(self, folder: Path, timeout: float) -> None:
         self._folder = folder
-        self._timeout = timeout
+        self._timeout = seconds("lock_timeout", timeout)
         self._lock = filelock.FileLock(
             folder / LOCK, thread_local=False, poll_interval=0.02, fallback_to_soft=False
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from diptych.checks import shown
 from diptych.errors import InvalidArgument, StorageError
 from diptych.storage.files import Files
 from diptych.storage.layout import DATABASE, NAMESPACES
@@ -25,8 +26,8 @@ def namespace_folder(path: Path, name: str) -> Path:
     """
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise InvalidArgument(
-            f"namespace={name!r} was given; expected 1 to 64 of the characters A-Z a-z 0-9 . _ - that begin "
-            "with a letter or a digit and do not end with a dot."
+            f"namespace={shown(name)} was given; expected 1 to 64 of the characters A-Z a-z 0-9 . _ - that "
+            "begin with a letter or a digit and do not end with a dot."
         )
     for other in namespaces(path):
         if other != name and other.lower() == name.lower():
