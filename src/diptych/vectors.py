@@ -125,8 +125,8 @@ _FEW = 64
 def products(rows: Vectors, matrix: Vectors) -> Vectors:
     """Return ``rows @ matrix``, ``(n, m)`` float32; on the calling thread alone when one side is small.
 
-    numpy hands the products of a query to all threads of its BLAS, which then spin for longer than the
-    product takes: a query cost 29 to 47 ms of CPU instead of 4 to 12.
+    Some builds of numpy hand the products of a query to all threads of their BLAS, which then spin for
+    longer than they take: on one machine a query cost 29 to 47 ms of CPU instead of 4 to 12.
 
     Args:
         rows: ``(n, dim)``.
