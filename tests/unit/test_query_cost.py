@@ -167,7 +167,7 @@ print(json.dumps(others))
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="counts threads under /proc")
 def test_a_query_runs_on_the_thread_that_asks():
-    """Threads of BLAS or OpenMP that a small product wakes spin for longer than it takes, on some machines."""
+    """On some machines the threads that a small product wakes spin for longer than it takes."""
     free = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
     done = subprocess.run(
         [sys.executable, "-c", COUNT_THREADS],
