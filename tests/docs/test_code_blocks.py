@@ -33,9 +33,3 @@ def test_readme_gives_the_commands_that_ci_runs():
         line for line in (ROOT / ".ci" / "run").read_text().splitlines() if "pip install" in line
     ]
     assert commands[0] in readme
-
-
-def test_links_of_pages_lead_somewhere():
-    for page in PAGES:
-        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
-            assert (page.parent / target).exists(), f"{page.name}: {target}"

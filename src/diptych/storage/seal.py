@@ -3,7 +3,7 @@
 SQLite has no checksums: a flipped bit in a text, a word list or a filter value would go unnoticed. The
 writer therefore hashes the database when it closes the index, and breaks the seal before it writes
 again. A reader that finds a seal compares. Without one the index is being written, or its writer was
-killed; then the database is checked row by row (:func:`diptych.storage.checks.check_database`).
+killed; then the database is checked row by row (:func:`diptych.storage.verify.check_database`).
 
 The database is read here by its own file handle. POSIX drops the locks of a process on a file when any
 of its handles is closed, so nothing is hashed while this process has a connection to the file:
