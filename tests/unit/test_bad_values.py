@@ -3,14 +3,16 @@
 A table of values by entry points; ``test_bad_input`` has texts, metadata and pictures one by one.
 """
 
+import os
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from diptych import Document, MultimodalIndex, MultimodalRetriever, Query
+from diptych import CrossModalAligner, Document, MultimodalIndex, MultimodalRetriever, Query, read
 from diptych.checks import shown
+from diptych.encoders.named import load_encoders
 from diptych.errors import DiptychError, DocumentError, FilterError, InvalidArgument, VectorError
 from diptych.filters import MAX_CONDITIONS, MAX_VALUES
 from diptych.image import Image
@@ -432,6 +434,9 @@ def test_comparisons_that_become_a_list_mean_what_they_meant(index):
 
 # -- paths ----------------------------------------------------------------------------------
 
+ALIGNER = CrossModalAligner()
+ALIGNER.fit(*[np.random.default_rng(0).normal(size=(250, 8))] * 2)
+
 PATHS = {
     "nul": "a\0b", "surrogate": "a\ud800", "5,000": "x" * 5000, "5,000 in parts": "x/" * 2500,
     "long name": "x" * 256, "number": 7, "bytes": b"a", "none": None, "unspeakable": Unspeakable(),
@@ -451,6 +456,10 @@ PLACES = {
     "reembed": lambda i, p: reembed(p, StubText()),
     "copy": lambda i, p: copy_index(i, p),
     "namespace": lambda i, p: MultimodalIndex(StubText(), path=i.path, namespace=p if p is not None else 7),
+    "read": lambda i, p: read(p),
+    "prefixes": lambda i, p: i.prefixes_for([p]),
+    "aligner": lambda i, p: CrossModalAligner.load(p),
+    "aligner to": lambda i, p: ALIGNER.save(p if not isinstance(p, bytes) else 7),
 }  # fmt: skip
 
 
@@ -459,6 +468,19 @@ def test_bad_path_is_refused(index, call, value, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     refused(lambda: call(index, value))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["open-clip:a\0b", "open-clip:\ud800", f"open-clip:{LONG}", 7, None, b"toy"]
+)
+def test_bad_name_of_models_is_refused(index, name):
+    refused(lambda: load_encoders(name))
+
+
+def test_pipe_in_place_of_an_aligner_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DiptychError, match="it is not a regular file. Give"):
+        CrossModalAligner.load(tmp_path / "pipe")
 
 
 @pytest.mark.parametrize("name", [n for n in PATHS if n not in ("bytes", "none")])

@@ -6,14 +6,15 @@ import contextlib
 import json
 import os
 import secrets
+import stat
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
+from diptych.checks import checked_path
 from diptych.errors import CorruptionError, FormatError, StorageError
 from diptych.vectors import Vectors
 
@@ -36,7 +37,7 @@ def write_tensors(
     Raises:
         StorageError: The file cannot be written.
     """
-    target = Path(path)
+    target = checked_path("path", path)
     head = json.dumps({"format": kind, "version": VERSION, "settings": settings}, sort_keys=True)
     # One entry: safetensors writes several in random order, and equal models shall be equal files.
     raw = to_bytes(
@@ -72,9 +73,14 @@ def read_tensors(
         FormatError: It is another kind of file, or of a newer version.
         CorruptionError: Other arrays than expected, or values that are not finite.
     """
+    source = checked_path("path", path)
     try:
-        # Opened by Python first: a missing file is to be told from a damaged one.
-        with Path(path).open("rb"), safe_open(str(path), framework="np") as file:
+        # Looked at first: a missing file is to be told from a damaged one, and a pipe would be waited for.
+        if not stat.S_ISREG(source.stat().st_mode):
+            raise FormatError(
+                f"{str(path)!r} cannot be read: it is not a regular file. Give the path of a {kind} file."
+            )
+        with source.open("rb"), safe_open(str(source), framework="np") as file:
             settings = _settings((file.metadata() or {}).get(ENTRY), kind, path)
             _check_layout(file, names, path)
             tensors = {name: file.get_tensor(name) for name in names}

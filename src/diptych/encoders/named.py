@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
-from pathlib import Path
 from typing import Any
 
+from diptych.checks import shown, text_fault
 from diptych.encoders.offline import OfflineTextEncoder
 from diptych.encoders.open_clip import OpenClipEncoder
 from diptych.encoders.sentence_transformers import SentenceTransformerEncoder
@@ -16,6 +17,9 @@ __all__ = ["HELP", "MODELS_SETTING", "load_encoders", "name_of", "needs_word"]
 
 MODELS_SETTING = "models"
 """Under which name an index remembers its models."""
+
+MOST_CHARS = 1_000
+"""How long a name may be."""
 
 _BUNDLED = re.compile(r"none|offline|toy(:[0-9]{1,5})?")
 
@@ -37,6 +41,8 @@ def load_encoders(name: str) -> tuple[Any, Any]:
         InvalidArgument: The name is unknown.
         MissingExtra: What it needs is not installed.
     """
+    if not isinstance(name, str) or len(name) > MOST_CHARS or text_fault(name) or "\0" in name:
+        raise _unknown(name)
     text, plus, image = name.partition("+")
     if not plus:
         if text == "offline" or text.startswith("sentence-transformers:"):  # texts only
@@ -88,10 +94,14 @@ def _image_encoder(name: str) -> Any:
     if kind == "toy" and (not rest or rest.isdigit()):
         return ToyEncoder(int(rest)) if rest else ToyEncoder()
     if kind == "open-clip" and rest:
-        if Path(rest).is_dir():
+        if os.path.isdir(rest):  # also of a name that is too long to be a path
             return OpenClipEncoder.from_folder(rest)
         if rest.startswith("hf-hub:"):
             return OpenClipEncoder(rest)
         model, _, tag = rest.partition("/")
         return OpenClipEncoder(model, pretrained=tag or None)
-    raise InvalidArgument(f"Unknown model {name!r}. {HELP}")
+    raise _unknown(name)
+
+
+def _unknown(name: object) -> InvalidArgument:
+    return InvalidArgument(f"Unknown model {shown(name)}; expected one of these. {HELP}")

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from diptych.checks import at_least_one
+from diptych.checks import at_least_one, checked_path, shown
 from diptych.errors import DiptychError, InvalidArgument
 from diptych.ingest.chunk import MAX_CHARS
 from diptych.ingest.origin import Origin
@@ -74,9 +74,9 @@ def read(
     """
     at_least_one("max_chars", max_chars)
     try:
-        root = Path(os.path.realpath(os.fsdecode(path)))
-    except (TypeError, ValueError) as error:
-        raise InvalidArgument(f"{path!r} is no path: {error}.") from error
+        root = Path(os.path.realpath(checked_path("path", os.fsdecode(path))))
+    except (TypeError, InvalidArgument) as error:
+        raise InvalidArgument(f"{shown(path)} is no path to read: {error}") from error
     prefix = portable(prefix).rstrip("/")
     if root.is_dir():
         origin = Origin(str(root), prefix)
