@@ -139,9 +139,9 @@ import numpy as np
 from diptych import Document, MultimodalIndex, MultimodalRetriever
 
 class Random:
-    dim, space, fingerprint = 384, "random", "random"
+    dim, space, fingerprint = 768, "random", "random"
     def encode_document(self, texts):
-        return np.random.default_rng(len(texts)).standard_normal((len(texts), 384)).astype(np.float32)
+        return np.random.default_rng(len(texts)).standard_normal((len(texts), 768)).astype(np.float32)
     encode_query = encode_document
 
 def threads():
