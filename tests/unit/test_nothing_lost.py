@@ -112,6 +112,12 @@ class TestWhatIsNotRead:
             f"[![]({REMOTE})](https://elsewhere.example)",
             f"<nav><img src='{REMOTE}'></nav>",
             f"<figure><img src='{REMOTE}'><figcaption>The valve</figcaption></figure>",
+            f"<svg><image href='{REMOTE}'/></svg>",
+            f"Close <svg><image xlink:href='{REMOTE}'></image></svg> it.",
+            f"Close <video poster='{REMOTE}'></video> it.",
+            f"Close <input type=image src='{REMOTE}'> it.",
+            f"<object data='{REMOTE}' type='image/png'></object>",
+            f"<embed src='{REMOTE}' type='image/png'>",
         ],
     )
     @pytest.mark.parametrize("suffix", ["md", "html"])
@@ -298,7 +304,7 @@ class TestWhatAFileDoesNotGiveAnyMore:
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(index, "delete", killed)
+            patch.setattr(index._storage, "delete", killed)
             with pytest.raises(KeyboardInterrupt):
                 index.upsert(read(folder))
         assert len(index) == 4  # the new text, and what is not replaced yet

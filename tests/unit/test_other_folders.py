@@ -5,6 +5,7 @@ import os
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from diptych import Document, MultimodalIndex, read
@@ -239,3 +240,71 @@ class TestPrefixes:
             index.upsert(read(folder))
         with MultimodalIndex(path=tmp_path / "index") as index:
             assert json.loads(str(index.folders()[0]))[0] == str(folder)
+
+
+def test_a_folder_that_was_added_before_the_one_around_it_becomes_a_part_of_it(index, tmp_path):
+    folder = write(tmp_path / "A", one__txt="One.")
+    inner = write(folder / "sub", two__txt="Two.", three__md="# Three")
+    write(folder / "own", four__txt="Four.")
+    write(tmp_path / "elsewhere", five__txt="Five.")
+    for path, prefix in ((inner, ""), (folder / "own", "mine"), (tmp_path / "elsewhere", "five")):
+        index.upsert(read(path, prefix=prefix))
+    (prefix,) = index.prefixes_for([folder])
+    report = index.upsert(read(folder, prefix=prefix))
+    assert (report.added, report.removed, report.failed) == (4, 2, ())
+    kept = {"mine/four.txt#1", "five/five.txt#1"}
+    files = ("one.txt#1", "sub/two.txt#1", "sub/three.md#1", "own/four.txt#1")
+    assert set(index.ids()) == kept | {f"{prefix}/{name}" for name in files}
+    assert index.prefixes_for([inner]) == [f"{prefix}/sub"]
+    assert index.sync(read(inner, prefix=f"{prefix}/sub")).stored.skipped == 2
+
+
+def test_what_cannot_be_stored_under_its_new_id_keeps_the_old_one(index, tmp_path):
+    folder = tmp_path / "A"
+    inner = write(folder / "sub", two__txt="Two.", three__txt="Three.", gone__txt="Gone.")
+    index.upsert(read(inner))
+    (inner / "three.txt").write_bytes(b"\0" * 100)
+    (inner / "gone.txt").unlink()
+    assert index.upsert(read(folder, prefix="A")).removed == 1
+    assert sorted(index.ids()) == ["A/sub/two.txt#1", "gone.txt#1", "three.txt#1"]
+    assert index.sync(read(folder, prefix="A")).removed == ("gone.txt#1",)
+
+
+def test_a_vector_that_is_bad_under_the_new_id_leaves_the_old_one(tmp_path):
+    class Once(StubText):
+        is_bad = False
+
+        def encode_document(self, texts):
+            zeros = [[0.0 if self.is_bad and "bad" in text else 1.0] for text in texts]
+            return super().encode_document(texts) * np.asarray(zeros, np.float32)
+
+    encoder = Once()
+    index = MultimodalIndex(encoder)
+    folder = tmp_path / "A"
+    inner = write(folder / "sub", two__txt="Two is bad.", three__txt="Three.")
+    index.upsert(read(inner))
+    encoder.is_bad = True
+    report = index.sync(read(folder, prefix="A"))
+    assert len(report.stored.failed) == 1
+    assert report.removed == ("three.txt#1",)
+    assert sorted(index.ids()) == ["A/sub/three.txt#1", "two.txt#1"]
+
+
+@pytest.mark.parametrize("store", ["upsert", "sync"])
+def test_what_another_reading_stored_meanwhile_is_not_removed(store, index, tmp_path):
+    folder = write(tmp_path / "A", one__txt="One.\n\n" * 400, two__txt="Two.")
+    index.upsert(read(folder))
+    (folder / "one.txt").write_text("One.")
+    early, late = read(folder), []
+    items = early._items
+
+    def grown():  # when this reading has come to its end, the page grows and another one stores it
+        yield from items
+        (folder / "one.txt").write_text("Longer by far.\n\n" * 400)
+        index.upsert(read(folder))
+        late.extend(set(index.ids()) - early.ids)
+
+    early._items = grown()
+    getattr(index, store)(early)
+    assert len(late) > 1
+    assert set(late) <= set(index.ids())

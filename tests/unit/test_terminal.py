@@ -108,6 +108,37 @@ def test_letters_lines_and_emoji_stay():
     assert visible("\x1b[31m \u202e \x7f") == "␛[31m <U+202E> ␡"
 
 
+WRITTEN = [
+    "👩\u200d🔧", "👨\u200d👩\u200d👧", "🏳\ufe0f\u200d🌈", "❤\ufe0f\u200d🔥",
+    "1\ufe0f\u20e3 #\ufe0f\u20e3", "👩🏽\u200d🔬", "☎\ufe0e",
+    "🏴\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f",  # the flag of Scotland
+    "می\u200cخواهم کتاب\u200cها", "क्\u200dष", "葛\U000e0100城", "ไทย\u200bภาษา",
+    "Wasser\u00adpumpe", "مضخة", "泵",
+]  # fmt: skip
+UNSEEN = [
+    "a\u200bb", "a\u200db", "\u200c", "x\ufe0f", "a\u2060b", "\ufeffx",
+    "\u3164", "\u115f", "\u034f", "\u00ad.", "\u180e",
+    "hi\U000e0041\U000e0042", "\U000e0001", "🏴\U000e0067", "❤\ufe0f\ufe0f\ufe01", "a\U000e0100\U000e0101",
+    "\u200d\u200d", "\u2064", "\U0001d173",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", WRITTEN)
+def test_what_writing_needs_stays(text):
+    assert visible(text) == in_one_line(text) == text
+    assert json.loads(as_json([text])) == [text]
+    assert text in as_json([text])
+
+
+@pytest.mark.parametrize("text", UNSEEN)
+def test_what_nobody_can_see_becomes_a_sign(text):
+    assert "<U+" in visible(text)
+    assert f"U+{ord(text[-1]):04X}" in visible(text) or text[-1].isprintable()
+    assert visible(visible(text)) == visible(text)
+    assert "\\u" in as_json([text])
+    assert json.loads(as_json([text])) == [text]
+
+
 def test_every_command_shows_signs(folder, tmp_path):
     index = tmp_path / f"index{NAME}"
     shown = run("add", folder, "--index", index, "--models", "toy", code=2)

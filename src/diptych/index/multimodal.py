@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from types import TracebackType
@@ -33,7 +33,7 @@ from diptych.ingest import Reading
 from diptych.ingest.origin import Origin
 from diptych.protocols import Aligner, FusionModel, ImageEncoder, TextEncoder
 from diptych.report import AddReport, SyncReport
-from diptych.storage import IndexKind, LocalStorage, PicturePolicy, Space
+from diptych.storage import Database, IndexKind, LocalStorage, PicturePolicy, Space
 from diptych.storage.namespaces import namespace_folder
 from diptych.types import Document, Hit, ListName, Query
 from diptych.vectors import Vectors
@@ -44,6 +44,8 @@ EXIT_SECONDS = 1.0
 """How long an index that was not closed waits for its readers when the program ends."""
 
 VectorsById = Mapping[str, ArrayLike] | None
+Gone = Callable[[Database], dict[str, int]]
+"""Says, by id and key, what a folder does not give any more."""
 
 
 class MultimodalIndex:
@@ -233,11 +235,15 @@ class MultimodalIndex:
         documents that a file gave before and does not give any more are removed. Files that could not
         be read, and files that are not there any more, keep theirs; :meth:`sync` removes the latter.
         A document is reported, and not stored, when its id is that of a document of another folder.
+        A folder that was read before the one around it becomes a part of it: its old ids are removed,
+        unless their prefix was chosen by hand.
         """
         given = _given(text_vectors, image_vectors)
+        newest = self._newest()
         report = self._store(documents, batch_size, show_progress, given, replace=True)
         if isinstance(documents, Reading):
-            report += self._drop_left_over(documents)
+            gone = partial(left_over, reading=documents, report=report)
+            report += AddReport(removed=len(self._remove(gone, newest)))
         return report
 
     def sync(
@@ -251,8 +257,9 @@ class MultimodalIndex:
     ) -> SyncReport:
         """Make the documents of a folder what is in it now: add, replace, and remove what vanished.
 
-        Only documents that were read from the same folder under the same prefix are removed, and
-        none of a file that is still there and could not be read. An interrupted call can be repeated;
+        Only documents that were read from the same folder under the same prefix are removed, or from one
+        within it that was read by itself before, and none of a file that is still there and could not
+        be read. An interrupted call can be repeated;
         what was stored is not encoded again.
 
         Args:
@@ -267,10 +274,10 @@ class MultimodalIndex:
             InvalidArgument: Nothing was read, and something is stored.
             LockedError: Another process or object is writing to the folder.
         """
+        newest = self._newest()
         report = self._store(reading, batch_size, show_progress, {}, replace=True, dry_run=dry_run)
-        with self._storage.reading() as state:
-            gone = vanished(state.database, reading, report) if state.database else {}
-        removed = sorted(gone)
+        gone = partial(vanished, reading=reading, report=report)
+        removed = sorted(self._chosen(gone, newest))
         is_empty = not reading.ids and not reading.whole
         if removed and is_empty and not report.failed and not allow_empty:
             raise InvalidArgument(
@@ -278,8 +285,8 @@ class MultimodalIndex:
                 "from there are stored. Is the folder there, and mounted? To remove them all, pass "
                 "allow_empty=True (--allow-empty)."
             )
-        if removed and not dry_run:
-            self.delete(removed)
+        if not dry_run:
+            removed = self._remove(gone, newest)
         return SyncReport(report, tuple(removed), dry_run)
 
     def delete(self, ids: Iterable[str] | None = None, *, where: Filter | None = None) -> int:
@@ -526,11 +533,31 @@ class MultimodalIndex:
             report += AddReport(failed=tuple(reading.failed), not_read=reading.not_read)
         return report
 
-    def _drop_left_over(self, reading: Reading) -> AddReport:
-        """Remove what the files of a reading gave before and do not give any more, in one commit."""
+    def _newest(self) -> int:
+        """Return the key of the document that was stored last, 0 when there is none."""
         with self._storage.reading() as state:
-            gone = left_over(state.database, reading) if state.database else {}
-        return AddReport(removed=self.delete(list(gone)) if gone else 0)
+            return state.database.newest() if state.database else 0
+
+    def _chosen(self, gone: Gone, newest: int) -> dict[str, int]:
+        """Return ids and keys of what a folder does not give any more.
+
+        What was stored after ``newest`` and is not of this reading comes from another one that saw the
+        folder later.
+        """
+        with self._storage.reading() as state:
+            found = gone(state.database) if state.database else {}
+        return {document_id: key for document_id, key in found.items() if key <= newest}
+
+    def _remove(self, gone: Gone, newest: int) -> list[str]:
+        """Remove what a folder does not give any more, in one commit, and return the ids."""
+        if not self._chosen(gone, newest):
+            return []
+        # Chosen again by whoever holds the lock, so that what changed meanwhile is not removed.
+        with self._storage.alone():
+            chosen = self._chosen(gone, newest)
+            if chosen:
+                self._storage.delete(np.asarray(sorted(chosen.values()), np.int64))
+        return sorted(chosen)
 
     def _trust_models(self) -> None:
         """Note that the user has named these models for this index, when it remembers the same ones."""

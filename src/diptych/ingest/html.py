@@ -36,9 +36,14 @@ _BREAK = "\0"
 
 _LATE = (
     "data-src", "src", "href", "xlink:href", "poster", "srcset", "data-srcset", "data-lazy-src",
-    "data-original",
+    "data-original", "data",
 )  # fmt: skip
 """The attributes that hold the link of a picture, the best first."""
+
+_SHOWING = (
+    'img, picture > source, svg image, input, video, object[type^="image/"], embed[type^="image/"]'
+)
+"""What shows a picture; only ``<img>`` becomes a figure."""
 
 _SPACE = re.compile(r"[ \t\n\r\f]+")
 
@@ -78,7 +83,7 @@ def _elsewhere(parser: LexborHTMLParser, seen: Set[int]) -> tuple[str, ...]:
         seen: The elements that became figures.
     """
     found: list[str] = []
-    for node in parser.css("img, picture > source, svg image, input, video"):
+    for node in parser.css(_SHOWING):
         if node.mem_id in seen or (node.tag == "source" and _has_figure(node, seen)):
             continue
         links = _links(node)

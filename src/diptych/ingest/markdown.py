@@ -32,6 +32,8 @@ _YAML = re.compile(r"\s*(?:#.*\n\s*)*(?:[\w\"'-]+[ \t]*:|$)")
 _TITLE = re.compile(r"^title:(.*)$", re.M)
 _AFTER_PICTURE = re.compile(r"^\{[^{}\n]*\}")
 _INLINE_TAG = re.compile(r"<(img|br|picture|source|/picture)\b", re.I)
+_OTHER_PICTURE = re.compile(r"<(?:image|video|input|object|embed)\b", re.I)
+"""Tags that may show a picture of a server, which is said; what they show is not read."""
 _SWALLOWING = re.compile(
     r"<(?=(/?)(!--|(?:title|textarea|style|xmp|iframe|noembed|noframes|noscript|script|plaintext"
     r"|template|select|svg|math|object|nav|button|audio|video|canvas)\b))",
@@ -101,8 +103,14 @@ def _parse_inline(state: StateCore) -> None:
 
 
 def _html_inline(self: Any, tokens: Sequence[Token], at: int, *_: Any) -> str:
-    """Keep pictures and line breaks; other tags have no meaning for the text."""
-    return tokens[at].content if _INLINE_TAG.match(tokens[at].content) else ""
+    """Keep pictures and line breaks; other tags have no meaning for the text.
+
+    Of other elements with a picture the link stays, in one that has no content.
+    """
+    tag = tokens[at].content
+    if _OTHER_PICTURE.match(tag):
+        return _OTHER_PICTURE.sub("<input", tag)
+    return tag if _INLINE_TAG.match(tag) else ""
 
 
 def _html_block(self: Any, tokens: Sequence[Token], at: int, *_: Any) -> str:

@@ -142,6 +142,11 @@ class Database(Connection):
             self.all("SELECT 1 FROM documents WHERE id >= ? AND id < ? LIMIT 1", [first, end])
         )
 
+    def newest(self) -> int:
+        """Return the highest key of a document, which is that of the last one; 0 when there is none."""
+        (key,) = self.one("SELECT max(key) FROM documents")
+        return int(key or 0)
+
     def first_origin(self, after: str) -> str | None:
         """Return the first origin that sorts after a text, or None."""
         (origin,) = self.one("SELECT min(origin) FROM documents WHERE origin > ?", [after])
