@@ -251,22 +251,23 @@ class Snapshot:
         return self._state.database
 
     def _document(self, row: Row) -> Document:
+        image = self._state.pictures.find(row)
         try:
             metadata, reserved = separated(json.loads(row.metadata))
-        except (ValueError, RecursionError) as error:
+            return Document(
+                text=row.text,
+                image=image,
+                id=row.id,
+                metadata=metadata,
+                group=row.group,
+                order=row.order,
+                reserved=reserved,
+            )
+        except (ValueError, RecursionError) as error:  # also a value that no document may have
             raise CorruptionError(
-                f"The metadata of document {row.id[:200]!r} cannot be read: {error}. Run diptych verify "
-                "--repair on the index, or delete the document."
+                f"Document {shown(row.id)} cannot be read: {error}. Run diptych verify --repair on the "
+                "index, or delete the document."
             ) from error
-        return Document(
-            text=row.text,
-            image=self._state.pictures.find(row),
-            id=row.id,
-            metadata=metadata,
-            group=row.group,
-            order=row.order,
-            reserved=reserved,
-        )
 
     def _search(
         self, name: ListName, ranked: Sequence[Ranked], depth: int, allowed: Keys | None

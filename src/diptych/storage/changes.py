@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, replace
 
-from diptych.filters import fields
 from diptych.storage.database import AMONG, ROW, Database, as_json
 from diptych.storage.rows import Row, Space
 from diptych.storage.segments import Segment
+from diptych.storage.values import TEXT, stored_fields
 
 __all__ = ["WritableDatabase"]
 
@@ -82,15 +81,18 @@ class WritableDatabase(Database):
         self.many(
             "INSERT OR IGNORE INTO garbage SELECT ?, ? WHERE NOT EXISTS"
             " (SELECT 1 FROM documents WHERE image = ?)",
-            ((place, time.time(), image) for image, place in places if place.startswith("assets/")),
+            (
+                (place, time.time(), image)
+                for image, place in places
+                if isinstance(place, str) and place.startswith("assets/")
+            ),
         )
         return removed
 
     def garbage(self, before: float) -> list[str]:
         """Return where the pictures lie that nothing has referred to since a time."""
-        return [
-            place for (place,) in self.all("SELECT place FROM garbage WHERE since <= ?", [before])
-        ]
+        sql = "SELECT place FROM garbage WHERE since <= ?"
+        return [place for (place,) in self.typed([TEXT], sql, [before])]
 
     def forget_garbage(self, places: Iterable[str]) -> None:
         """Drop places from the list of garbage."""
@@ -161,7 +163,7 @@ class WritableDatabase(Database):
             (
                 (key, *field)
                 for key, _, metadata in self.metadata()
-                for field in fields(json.loads(metadata))
+                for field in stored_fields(metadata)
             ),
         )
         self.copy_words_to(self)
@@ -191,9 +193,5 @@ class WritableDatabase(Database):
     def _insert_fields(self, rows: Mapping[int, Row]) -> None:
         self.many(
             "INSERT INTO field (document, name, kind, value) VALUES (?, ?, ?, ?)",
-            (
-                (key, *field)
-                for key, row in rows.items()
-                for field in fields(json.loads(row.metadata))
-            ),
+            ((key, *field) for key, row in rows.items() for field in stored_fields(row.metadata)),
         )

@@ -22,6 +22,7 @@ from diptych.storage.schema import (
     has_other_words,
     journal_mode,
 )
+from diptych.storage.values import Kind, fault
 
 __all__ = [
     "BUSY_SECONDS",
@@ -109,7 +110,7 @@ class Connection:
             found = self.all(OBJECTS)
             check_objects(self.name, found, version)
             if has_other_words(found):
-                raise self._damaged(f"the list of words {'lexical'!r} is not as diptych makes it")
+                raise self.damaged(f"the list of words {'lexical'!r} is not as diptych makes it")
 
     @property
     def name(self) -> str:
@@ -130,8 +131,29 @@ class Connection:
             return self.execute(sql, parameters).fetchall()
 
     def one(self, sql: str, parameters: Sequence[Any] = ()) -> tuple[Any, ...]:
-        """Return the only row of a query."""
-        return self.all(sql, parameters)[0]
+        """Return the only row of a query.
+
+        Raises:
+            CorruptionError: There is none, or there are several.
+        """
+        rows = self.all(sql, parameters)
+        if len(rows) != 1:
+            raise self.damaged(f"{len(rows):,} rows were found where one belongs")
+        return rows[0]
+
+    def typed(
+        self, kinds: Sequence[Kind], sql: str, parameters: Sequence[Any] = ()
+    ) -> list[tuple[Any, ...]]:
+        """Return all rows of a query, whose columns hold what they may.
+
+        Raises:
+            CorruptionError: A value is not of the kind of its column.
+        """
+        rows = self.all(sql, parameters)
+        for row in rows:
+            if reason := fault(row, kinds):
+                raise self.damaged(reason)
+        return rows
 
     def create_tables(self) -> None:
         """Make an empty file a store, inside a transaction."""
@@ -202,17 +224,18 @@ class Connection:
         except (sqlite3.Error, sqlite3.Warning) as error:
             raise self._storage_error(error) from error
         except UnicodeDecodeError as error:
-            raise self._damaged("a text is not UTF-8") from error
+            raise self.damaged("a text is not UTF-8") from error
 
     def _storage_error(self, error: Exception) -> StorageError:
         if is_damage(error):
-            return self._damaged(str(error))
+            return self.damaged(str(error))
         return StorageError(
             f"The database {self.name!r} could not be read or written: {error}. Nothing of this call was "
             f"stored; {advice(error)}, then try again."
         )
 
-    def _damaged(self, reason: str) -> CorruptionError:
+    def damaged(self, reason: str) -> CorruptionError:
+        """Return the error for a database that is not as diptych wrote it."""
         where = self.path.parent if self.path else ""
         return CorruptionError(
             f"The database {self.name!r} is damaged: {reason}. Run: {repair_command(where)}, or "

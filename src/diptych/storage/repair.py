@@ -27,6 +27,7 @@ from diptych.storage.layout import DATABASE, QUARANTINE, SALVAGED, SEGMENTS, dat
 from diptych.storage.pictures import Pictures, is_copy
 from diptych.storage.rows import Row
 from diptych.storage.segments import is_segment, scan_segments
+from diptych.storage.values import KEY, ROW_KINDS, TEXT, fault, space_fault, stored_fields
 from diptych.storage.verify import Problem
 
 __all__ = ["mend", "salvage"]
@@ -55,7 +56,8 @@ def mend(
         done.append("made the filter values and the words anew from the documents")
     for problem in problems:
         if problem.part == "segment":
-            name = Path(problem.where).name
+            # Not the last part alone: the database may give it any name.
+            name = problem.where[len(str(files.path(SEGMENTS))) + 1 :]
             place = f"{SEGMENTS}/{name}"
             # Before it is dropped: a file that nothing refers to would be removed by the next writer.
             moved = _moved(files, place) if is_segment(place) else ""
@@ -106,11 +108,13 @@ def _copy_what_is_whole(files: Files) -> tuple[int, int]:
     database = WritableDatabase(files.path(SALVAGED), "create")
     try:
         (generation,) = next(iter(damaged.rows("SELECT generation FROM state")), (0,))
+        if fault([generation], [KEY]):
+            generation = 0
         spaces = damaged.rows(
             "SELECT list, dim, name, fingerprint, probe FROM space WHERE generation = ?",
             [generation],
         )
-        if not spaces:
+        if not spaces or any(space_fault((*space[:4], None)) for space in spaces):
             raise CorruptionError(
                 f"The database {str(path)!r} is damaged, and not even which models the vectors come "
                 "from can be read. Restore the folder from a backup, or index the documents again."
@@ -119,18 +123,21 @@ def _copy_what_is_whole(files: Files) -> tuple[int, int]:
         segments = scan_segments(files, {str(name) for (name,) in named})
         last = max([s.last for s in segments], default=0)
         for (key,) in damaged.rows("SELECT seq FROM sqlite_sequence WHERE name = 'documents'"):
-            last = max(last, min(int(key), 2 * last + 100_000))
+            if not fault([key], [KEY]):
+                last = max(last, min(key, 2 * last + 100_000))
         kept, lost = 0, 0
         with database.transaction(), database.translated():
             database.create_tables()
+            settings = damaged.rows("SELECT name, value FROM setting")
             database.restore(
-                spaces, damaged.rows("SELECT name, value FROM setting"), segments, last
+                [space if not space_fault(space) else (*space[:4], None) for space in spaces],
+                [setting for setting in settings if not fault(setting, (TEXT, TEXT))],
+                segments,
+                last,
             )
             for key in range(1, last + 1):
                 found = damaged.rows(f"SELECT checksum, {ROW} FROM documents WHERE key = ?", [key])
-                rows = [
-                    Row(*rest) for checksum, *rest in found if Row(*rest).checksum(key) == checksum
-                ]
+                rows = [Row(*rest) for checksum, *rest in found if _is_whole(key, checksum, rest)]
                 lost += len(found) - len(rows)
                 kept += len(rows)
                 for row in rows:
@@ -139,6 +146,17 @@ def _copy_what_is_whole(files: Files) -> tuple[int, int]:
         damaged.close()
         database.close()
     return kept, lost
+
+
+def _is_whole(key: int, checksum: object, values: Sequence[Any]) -> bool:
+    """Whether a row is as diptych stored it."""
+    if fault(values, ROW_KINDS) or Row(*values).checksum(key) != checksum:
+        return False
+    try:
+        stored_fields(Row(*values).metadata)
+    except ValueError:
+        return False
+    return True
 
 
 class _Damaged:
@@ -192,8 +210,8 @@ def _remove_database(files: Files, name: str) -> None:
 
 
 def _quarantine_documents(database: WritableDatabase, files: Files, keys: Sequence[int]) -> str:
-    rows = database.rows(keys)
-    lines = "".join(f"{json.dumps(asdict(row), default=repr)}\n" for row in rows.values())
+    rows = database.raw_rows(keys)
+    lines = "".join(f"{json.dumps(asdict(row), default=repr)}\n" for row in rows)
     target = _place(files, "documents.jsonl")
     files.write(target, lines.encode())
     with database.transaction(), database.translated():

@@ -7,9 +7,8 @@ documents that must have them.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,7 +16,6 @@ from typing import Literal
 import numpy as np
 
 from diptych.errors import CorruptionError, FormatError, MediaError, StorageError
-from diptych.filters import fields
 from diptych.storage.connection import Connection, repair_command
 from diptych.storage.database import Database
 from diptych.storage.failures import is_unread_page, size_of, where_and_why
@@ -27,6 +25,7 @@ from diptych.storage.layout import ASSETS, SEGMENTS
 from diptych.storage.pictures import Pictures, picture_files
 from diptych.storage.rows import Row
 from diptych.storage.segments import MOST_BYTES, Segment, read_segment
+from diptych.storage.values import stored_fields
 
 __all__ = [
     "CHECKED_BYTES",
@@ -131,10 +130,13 @@ def _database_problems(database: Database, *, deep: bool) -> Iterator[Problem]:
                 part: Part = "unreadable" if is_unread_page(str(verdict)) else "database"
                 yield Problem(part, name, str(verdict))
                 return
+        damaged = set[int]()
+        database.settings()
         for key, identity in database.damaged_rows():
+            damaged.add(key)
             yield Problem("document", identity, "the row is not as it was stored", key)
         if deep:
-            yield from _field_problems(database)
+            yield from _field_problems(database, damaged)
             yield from _word_problems(database)
     except CorruptionError as error:
         yield Problem("database", name, str(error.__cause__ or error))
@@ -142,12 +144,15 @@ def _database_problems(database: Database, *, deep: bool) -> Iterator[Problem]:
         yield Problem("unreadable", name, str(error.__cause__ or error))
 
 
-def _field_problems(database: Database) -> Iterator[Problem]:
+def _field_problems(database: Database, damaged: Set[int]) -> Iterator[Problem]:
     for key, identity, metadata in database.metadata():
+        if key in damaged:
+            continue
         try:
-            expected = Counter(fields(json.loads(metadata)))
-        except ValueError:
-            continue  # the row is damaged, which is said elsewhere
+            expected = Counter(stored_fields(metadata))
+        except ValueError as error:
+            yield Problem("document", identity, f"its metadata cannot be read: {error}", key)
+            continue
         if expected != Counter(database.fields_of(key)):
             yield Problem(
                 "fields", identity, "the filter values are not those of its metadata", key
