@@ -17,7 +17,8 @@ CHECKS = (
     ("lint", [str(BIN / "ruff"), "check", "."]),
     ("types", [str(BIN / "mypy")]),
     ("layers", [str(BIN / "lint-imports"), "--no-cache"]),
-    ("tests", [sys.executable, "-m", "pytest", *sys.argv[1:]]),
+    # The files of tests are shared out among two processes.
+    ("tests", [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadfile", *sys.argv[1:]]),
 )
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import zip_longest
 
+from strangers import EXPORTS, FOLDERS
+
 KINDS_OF_INDEX = ("flat", "hnsw", "ivf")
 
 THREADS, READERS = 24, 6
@@ -85,6 +87,8 @@ ROWS = (
     Row("backups", "backups", 50, 5),
     Row("forks", "forks", 50, 5),
     Row("fills", "fill-ups", 50, 4),
+    Row("hostile folders", "folders", 336, FOLDERS),
+    Row("hostile exports", "exports", 6_000, EXPORTS),
 )
 
 

@@ -119,6 +119,17 @@ def _alone(report: dict) -> list[list[str]]:
             f"{figures['model'].get('steps', 0):,} steps agreed: add, upsert, delete, search, filter, "
             "reopen, compact, verify, back up, change the model",
         ],
+        [
+            "a link, pipe, socket or giant somewhere in an index, and all commands",
+            coverage(report, "hostile folders"),
+            "nothing outside was changed, nothing waited",
+        ],
+        [
+            "damaged and lying exports",
+            coverage(report, "hostile exports"),
+            f"{figures['hostile exports'].get('refused', 0):,} refused in words, "
+            f"{figures['hostile exports'].get('taken', 0):,} harmless ones taken",
+        ],
         ["the picture of the demo, made again", *_picture(report["picture"])],
     ]  # fmt: skip
 

@@ -6,6 +6,7 @@ import pytest
 from faults import chosen_calls
 from report import failures, summary
 from slices import FAULT_ROWS, KINDS_OF_INDEX, ROWS, all_slices
+from strangers import FOLDERS, folders
 from tables import as_markdown, coverage
 
 
@@ -29,6 +30,12 @@ def test_slices_of_a_row_have_its_units_exactly(row):
     by_kind = Counter(s.index for s in slices)
     assert set(by_kind) == set(KINDS_OF_INDEX)
     assert max(by_kind.values()) - min(by_kind.values()) <= 1
+
+
+def test_every_place_of_a_hostile_folder_is_tried():
+    row = next(row for row in ROWS if row.name == "hostile folders")
+    chosen = [n for s in row.slices() for n in folders()[s.seed * FOLDERS :][: s.count]]
+    assert sorted(chosen) == sorted(folders())
 
 
 @pytest.mark.parametrize("row", FAULT_ROWS, ids=lambda row: row.name)

@@ -56,6 +56,7 @@ def perform(slice: Slice, folder: Path, findings: Findings) -> dict:
     import kills
     import model
     import mutations
+    import strangers
     import takeover
     import witnesses
     from scenario import use_kind
@@ -80,6 +81,8 @@ def perform(slice: Slice, folder: Path, findings: Findings) -> dict:
         "backups": witnesses.run_backups,
         "forks": witnesses.run_forks,
         "fills": full.run_fills,
+        "hostile folders": strangers.run_folders,
+        "hostile exports": strangers.run_exports,
     }[slice.row]
     return run(folder, slice.count, slice.seed, findings)
 

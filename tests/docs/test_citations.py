@@ -20,7 +20,9 @@ PAGES = sorted(
 )
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
-CITED = re.compile(r"`((?:src|tests|docs|benchmarks|scripts|examples)/[\w./-]+|[\w/]+\.(?:py|md))`")
+CITED = re.compile(
+    r"`((?:src|tests|docs|benchmarks|scripts|examples)/[\w./-]+|[\w/]+/\w+\.(?:py|md))`"
+)
 RUN = re.compile(r"python ((?:\w+/)+\w+\.py)")
 ROLE = re.compile(r":(?:class|func|meth|data|mod):`~?([\w.]+)`")
 
@@ -57,7 +59,7 @@ def test_files_that_a_page_names_are_there(page):
 
 def exists(name, module):
     """Whether a role in the docstring of a module means something: a full name, or one near by."""
-    if not name.startswith("diptych."):
+    if name != "diptych" and not name.startswith("diptych."):
         near = [module, *(value for value in vars(module).values() if isinstance(value, type))]
         return any(has(place, name) for place in near)
     owner, _, attribute = name.rpartition(".")

@@ -17,7 +17,7 @@ from safetensors.numpy import save
 
 import hostile_exports
 from diptych import Document, Image, MultimodalIndex
-from diptych.errors import FormatError, StorageError
+from diptych.errors import FormatError, InvalidArgument, StorageError
 from diptych.index import archive as exporting
 from diptych.maintenance import export_index, import_index, verify
 from stubs import StubJoint, StubText, png
@@ -209,10 +209,9 @@ def test_what_is_not_a_regular_file_is_refused_without_waiting(tmp_path, monkeyp
         }.items():  # fmt: skip
             with pytest.raises(FormatError, match=f"is {kind}; expected a regular file"):
                 import_index(path, tmp_path / "copy")
-    with pytest.raises(FormatError, match="cannot be the path of a file"):
-        import_index("a\0b", tmp_path / "copy")
-    with pytest.raises(StorageError, match="could not be opened"):
-        import_index("x" * 5000, tmp_path / "copy")
+    for path in ("a\0b", "x" * 5000):
+        with pytest.raises(InvalidArgument, match="expected a path without NUL"):
+            import_index(path, tmp_path / "copy")
     assert not (tmp_path / "copy").exists()
 
 

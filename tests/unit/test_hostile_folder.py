@@ -91,6 +91,8 @@ def run_all(path):
     return refused
 
 
+SEALS = ["sealed", "unsealed"]
+
 EVERY_DAY = {
     ("assets", "link to a folder", "unsealed"), (hostile.ASSET, "link to a folder", "unsealed"),
     ("segments", "link to a folder", "sealed"), ("namespaces", "link to a folder", "sealed"),
@@ -100,14 +102,14 @@ EVERY_DAY = {
     ("SEGMENT", "pipe", "sealed"), ("PICTURE", "giant", "unsealed"), ("store.sqlite3", "giant", "sealed"),
     ("store.seal", "giant", "sealed"),
 }  # fmt: skip
-"""What is tried in every run; the rest of the matrix takes minutes."""
+"""What is tried in every run; the rest of the matrix belongs to the long tier."""
 
 
 @pytest.mark.parametrize(
     ("place", "kind", "seal"),
     [
-        pytest.param(*case, marks=[] if case in EVERY_DAY else pytest.mark.slow)
-        for case in itertools.product(PLACES, KINDS, ["sealed", "unsealed"])
+        pytest.param(*case, marks=[] if case in EVERY_DAY else pytest.mark.long)
+        for case in itertools.product(PLACES, KINDS, SEALS)
     ],
 )
 def test_nothing_outside_changes_and_nothing_waits(whole, tmp_path, limit, place, kind, seal):
