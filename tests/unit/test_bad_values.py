@@ -4,6 +4,7 @@ A table of values by entry points; ``test_bad_input`` has texts, metadata and pi
 """
 
 import os
+import re
 import time
 from pathlib import Path
 
@@ -85,7 +86,7 @@ def refused(call, kind=InvalidArgument):
 
 def ident(value):
     """Name a case by a value that pytest could not show."""
-    return shown(value)[:30].encode("unicode_escape").decode()
+    return re.sub(r" at 0x[0-9a-f]*", "", shown(value)[:30].encode("unicode_escape").decode())
 
 
 def cases(values, entries):
