@@ -19,6 +19,7 @@ __all__ = [
     "at_least_one",
     "checked_path",
     "checked_settings",
+    "fraction",
     "list_of",
     "seconds",
     "shown",
@@ -77,6 +78,23 @@ def at_least_one(name: str, value: SupportsIndex) -> int:
         InvalidArgument: It is below 1 or beyond 64 bits, or no integer.
     """
     return whole(name, value, least=1)
+
+
+def fraction(name: str, value: Any) -> float:
+    """Return a share of a whole as a ``float``.
+
+    Raises:
+        InvalidArgument: It is no number from 0 to 1; NaN is none, nor are true and false.
+    """
+    try:
+        if isinstance(value, bool | str) or type(value).__name__ == "bool_" or not 0 <= value <= 1:
+            raise ValueError
+        return float(value)
+    except Exception:
+        raise InvalidArgument(
+            f"{name}={shown(value)} ({type(value).__name__}) was given; expected a number from 0 to 1. Pass "
+            "one such as 0.5."
+        ) from None
 
 
 def seconds(name: str, value: Any) -> float:

@@ -177,7 +177,7 @@ def _combine(operator: str, operand: object, depth: int) -> _Sql:
         raise FilterError(
             f"{operator} takes a list of filters, it was given {type(operand).__name__}."
         )
-    listed = _as_lists(operand, "$or" if operator == "$or" else "$and")
+    listed = _as_lists(operand, "$and" if operator == "$and" else "$or")
     _check_conditions(len(listed))
     terms = [_group(term, depth + 1) for term in listed]
     if operator == "$and":

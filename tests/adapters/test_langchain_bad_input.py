@@ -103,6 +103,27 @@ CASES = {
     "more than all diversity": (
         lambda s: s.max_marginal_relevance_search("a", lambda_mult=3), InvalidArgument, "lambda_mult=3",
     ),
+    "diversity of a word": (
+        lambda s: s.max_marginal_relevance_search("a", lambda_mult="3"), InvalidArgument, "lambda_mult='3'",
+    ),
+    "diversity of 16,610 bits": (
+        lambda s: s.max_marginal_relevance_search("a", lambda_mult=10**5000), InvalidArgument, "bits>",
+    ),
+    "diversity of no count": (
+        lambda s: s.max_marginal_relevance_search("a", k=None), InvalidArgument, "k=None",
+    ),
+    "a long mode": (lambda s: s.similarity_search("a", mode="x" * 9**6), InvalidArgument, "^.{,300}$"),
+    "a space of 16,610 bits": (
+        lambda s: s.similarity_search_by_vector([1.0] * 128, space=10**5000), InvalidArgument, "space=<16",
+    ),
+    "a word as threshold": (
+        lambda s: s.similarity_search_with_relevance_scores("a", score_threshold="x"),
+        InvalidArgument, "score_threshold='x'",
+    ),
+    "nan as threshold": (
+        lambda s: s.similarity_search_with_relevance_scores("a", score_threshold=float("nan")),
+        InvalidArgument, "score_threshold=nan",
+    ),
     "diversity among nothing": (
         lambda s: s.max_marginal_relevance_search("a", fetch_k=0), InvalidArgument, "fetch_k=0",
     ),
@@ -126,6 +147,9 @@ CASES = {
     "blocks of a word": (lambda s: to_content_blocks("abc"), InvalidArgument, "one string"),
     "blocks of numbers": (lambda s: to_content_blocks([3]), InvalidArgument, "list of documents"),
     "a budget in words": (lambda s: to_content_blocks([], max_images="x"), InvalidArgument, "max_images"),
+    "a huge budget": (
+        lambda s: to_content_blocks([], max_bytes=10**5000), InvalidArgument, "max_bytes=<16,610 bits>",
+    ),
     "an unknown budget": (lambda s: multimodal_prompt(max_imags=3), InvalidArgument, "max_imags= is"),
     "a tool of no retriever": (
         lambda s: create_multimodal_retriever_tool(3, "a", "b"), InvalidArgument, "given int",

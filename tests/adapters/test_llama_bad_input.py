@@ -52,6 +52,20 @@ def store(shared_store):
     assert verify(shared_store.index.path, deep=True).problems == ()
 
 
+def nested(levels):
+    filters = MetadataFilters(filters=[MetadataFilter(key="a", value=1)])
+    for _ in range(levels):
+        filters = MetadataFilters.model_construct(filters=[filters], condition="and")
+    return filters
+
+
+def assigned(name, value):
+    """What pydantic does not look at again."""
+    filters = MetadataFilters(filters=[MetadataFilter(key="a", value=1)])
+    setattr(filters if name == "condition" else filters.filters[0], name, value)
+    return filters
+
+
 def retriever(store, **options):
     return DiptychRetriever(store.index, **options)
 
@@ -92,6 +106,47 @@ CASES = {
         lambda s: s.query(ask(mode="mmr", mmr_threshold=7)), InvalidArgument, "mmr_threshold=7",
     ),
     "more than all alpha": (lambda s: s.query(ask(mode="hybrid", alpha=2.0)), InvalidArgument, "alpha"),
+    "no count of mmr": (
+        lambda s: s.query(ask(mode="mmr", similarity_top_k="3")), InvalidArgument, "similarity_top_k='3'",
+    ),
+    "a huge count of mmr": (
+        lambda s: s.query(ask(mode="mmr", similarity_top_k=10**5000)), InvalidArgument, "below 2.63",
+    ),
+    "a word as alpha": (lambda s: s.query(ask(mode="hybrid", alpha="3")), InvalidArgument, "alpha='3'"),
+    "an alpha of 16,610 bits": (
+        lambda s: s.query(ask(mode="hybrid", alpha=10**5000)), InvalidArgument, "bits>.*from 0 to 1",
+    ),
+    "a word as diversity": (
+        lambda s: s.query(ask(mode="mmr"), mmr_threshold="x"), InvalidArgument, "mmr_threshold='x'",
+    ),
+    "half a hybrid": (
+        lambda s: s.query(ask(mode="hybrid", hybrid_top_k=1.5)), InvalidArgument, "hybrid_top_k=1.5",
+    ),
+    "a sparse word": (
+        lambda s: s.query(ask(mode="hybrid", sparse_top_k="x")), InvalidArgument, "sparse_top_k='x'",
+    ),
+    "a long mode": (lambda s: s.query(ask(mode="x" * 9**6)), InvalidArgument, "^.{,300}$"),
+    "a list as field": (lambda s: s.query(ask(embedding_field=[1])), InvalidArgument, "is unknown"),
+    "words as a vector": (lambda s: s.query(ask(query_embedding="a b")), VectorError, "numbers"),
+    "a vector beyond floats": (
+        lambda s: s.query(ask(query_embedding=[10**5000] * 128)), VectorError, "numbers",
+    ),
+    "a filter in a filter 5,000 times": (
+        lambda s: s.query(ask(filters=nested(5000))), FilterError, "deeper than 16",
+    ),
+    "an assigned condition": (
+        lambda s: s.query(ask(filters=assigned("condition", "xor"))), FilterError, "'xor'; expected one",
+    ),
+    "an assigned operator": (
+        lambda s: s.query(ask(filters=assigned("operator", 3))), FilterError, "the operator 3; expected",
+    ),
+    "an assigned key": (
+        lambda s: s.query(ask(filters=assigned("key", {}))), FilterError, "the key {}; expected",
+    ),
+    "deleting no source": (lambda s: s.delete(None), InvalidArgument, r"ref_doc_id\[0\] is None"),
+    "deleting by an operator": (
+        lambda s: s.delete({"$exists": False}), InvalidArgument, "expected a list of ids",
+    ),
     "among a number": (
         lambda s: s.query(
             ask(filters=MetadataFilters(filters=[MetadataFilter(key="a", value=1, operator="in")]))
@@ -115,10 +170,20 @@ CASES = {
     "an unknown list": (
         lambda s: retriever(s, weights={"x": 1}).retrieve("a"), InvalidArgument, "the list 'x'",
     ),
+    "weights of a word": (lambda s: retriever(s, weights="x"), InvalidArgument, "weights='x' is of type"),
+    "modalities of a number": (lambda s: retriever(s, modalities=3), InvalidArgument, "modalities=3"),
+    "a question in one string": (
+        lambda s: retriever(s).retrieve(QueryBundle("a", custom_embedding_strs="ab")),
+        InvalidArgument, "is one string",
+    ),
     "one node id": (lambda s: retriever(s, node_ids="1").retrieve("a"), InvalidArgument, "one string"),
     "a number as index": (lambda s: DiptychRetriever(3), InvalidArgument, "expected a MultimodalIndex"),
     "blocks of a word": (lambda s: to_content_blocks("abc"), InvalidArgument, "one string"),
     "a budget in words": (lambda s: to_content_blocks([], max_images="x"), InvalidArgument, "max_images"),
+    "a huge budget": (
+        lambda s: to_content_blocks([], max_edge=10**5000), InvalidArgument, "max_edge=<16,610 bits>",
+    ),
+    "a number as nonce": (lambda s: to_content_blocks([], nonce=3), InvalidArgument, "nonce=3"),
     "an unknown budget": (
         lambda s: DiptychRetrieverTool.from_defaults(retriever(s), max_imags=2),
         InvalidArgument, "max_imags= is unknown",

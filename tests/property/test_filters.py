@@ -94,3 +94,18 @@ def test_thousands_of_values_and_of_alternatives():
             1,
             2,
         ]
+
+
+@pytest.mark.parametrize("one", ["$eq", "$ne", "$in", "$nin"])
+@pytest.mark.parametrize("other", ["$eq", "$ne", "$in", "$nin"])
+@pytest.mark.parametrize("word", ["$and", "$or", "$not"])
+def test_comparisons_of_one_key_that_are_put_together_keep_their_meaning(word, one, other):
+    metadatas = [{"a": 1}, {"a": 2}, {"a": 3}, {"a": [1, 2]}, {}]
+
+    def condition(operator, value):
+        return {"a": {operator: [value] if operator in ("$in", "$nin") else value}}
+
+    where = {word: [condition(one, 1), condition(other, 2)]}
+    with stored(metadatas).reading() as state:
+        found = (state.database.keys(where) - 1).tolist()
+    assert found == [i for i, m in enumerate(metadatas) if matches(where, m, str(i))]

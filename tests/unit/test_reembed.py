@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from diptych import Document, MultimodalIndex
-from diptych.errors import EncoderMismatch, FormatError, InvalidArgument
+from diptych.errors import EncoderMismatch, FormatError, InvalidArgument, VectorError
 from diptych.image import Image
 from diptych.index import reembed as reembedding
 from diptych.index.probe import picture
@@ -222,3 +222,68 @@ def test_interrupted_reembed_keeps_what_a_merge_of_equal_segments_drops(tmp_path
         assert len(index.text_index) == 60
         assert index.search("text 1", 9) == before
     assert verify(tmp_path, deep=True).problems == ()
+
+
+class Deaf(StubText):
+    """Makes NaN of some texts."""
+
+    def __init__(self, *args, bad=(), **kwargs):
+        super().__init__(*args, **kwargs)
+        self.bad = bad
+
+    def encode_document(self, texts):
+        rows = super().encode_document(texts)
+        rows[[text in self.bad for text in texts]] = np.nan
+        return rows
+
+
+class Blind(StubImage):
+    """Makes the zero vector of some pictures."""
+
+    bad = ()
+
+    def encode_image(self, images):
+        rows = super().encode_image(images)
+        rows[[image.read() in self.bad for image in images]] = 0
+        return rows
+
+
+@pytest.mark.parametrize("size", [1, 4, 64])
+def test_text_and_picture_of_which_an_encoder_makes_no_vector_are_reported(path, size):
+    with MultimodalIndex(None, StubImage(), path=path) as index:
+        before = [(d.id, d.text, d.metadata) for d in index.get()]
+    text = Deaf(24, "new-text", "n1", bad=("text 0", "both 0", "text 9"))
+    image = Blind(8, "other", "o1")
+    image.bad = (png((0, 0, 9)), png((0, 3, 7)), png((1, 0, 9)))
+    report = reembed(path, text, image, batch_size=size)
+    assert report.documents == 18
+    assert sorted(failure.id for failure in report.failed) == ["b0", "b0", "b1", "i3", "t0", "t9"]
+    assert all("Expected finite numbers" in failure.reason for failure in report.failed)
+    with MultimodalIndex(
+        StubText(24, "new-text", "n1"), StubImage(8, "other", "o1"), path=path
+    ) as index:
+        assert [(d.id, d.text, d.metadata) for d in index.get()] == before
+        lacking = {
+            name: [
+                d.id
+                for d, row in zip(
+                    index.get(), getattr(index, name).vectors(index.ids()), strict=True
+                )
+                if np.isnan(row).any()
+            ]
+            for name in ("text_index", "image_index", "cross_modal_index")
+        }
+        assert {"t0", "t9", "b0"} == {i for i in lacking["text_index"] if i[0] != "i"}
+        assert {"b0", "b1", "i3"} == {i for i in lacking["image_index"] if i[0] != "t"}
+        assert set(lacking["cross_modal_index"]) == {"t0", "t9", "b0", "i3"}
+        assert index.search("text 9", 1)["lexical"][0].id == "t9"
+
+
+def test_encoder_that_makes_nothing_leaves_the_vectors_as_they_are(path):
+    with MultimodalIndex(StubText(), StubJoint(), path=path) as index:
+        texts = [document.text for document in index.get() if document.has_text]
+    with pytest.raises(VectorError, match=r"No document got a vector of its text: .*still count"):
+        reembed(path, Deaf(24, "new-text", "n1", bad=texts), StubJoint(), batch_size=4)
+    check(path, StubText(), StubJoint())
+    assert reembed(path, StubText(24, "new-text", "n1"), StubJoint()).resumed == 0
+    check(path, StubText(24, "new-text", "n1"), StubJoint())

@@ -14,6 +14,7 @@ from hashlib import sha256
 from pathlib import PurePath
 from typing import Any, TypedDict
 
+from diptych.checks import shown, whole
 from diptych.context.displayed import displayed
 from diptych.errors import DiptychError, InvalidArgument
 from diptych.types import Document, FusedDocument, Image
@@ -139,8 +140,9 @@ def build_context(
         InvalidArgument: A limit makes no sense.
     """
     check_options(
-        max_characters=max_characters, max_images=max_images, max_edge=max_edge, max_bytes=max_bytes
-    )
+        max_characters=max_characters, max_images=max_images, max_edge=max_edge, max_bytes=max_bytes,
+        nonce=nonce,
+    )  # fmt: skip
     if not documents:
         return Context((TextPart(_NOTHING),), ())
     layout = _Layout(
@@ -164,12 +166,17 @@ def check_options(**options: Any) -> None:
     known = ContextOptions.__annotations__
     for name, value in options.items():
         if name not in known:
-            raise InvalidArgument(f"{name}= is unknown; expected some of {', '.join(known)}.")
+            raise InvalidArgument(
+                f"{shown(name)[1:-1]}= is unknown; expected some of {', '.join(known)}. Leave it out."
+            )
+        if name == "nonce" and not isinstance(value, str | None):
+            raise InvalidArgument(
+                f"nonce={shown(value)} is of type {type(value).__name__}; expected a string. Leave it out to "
+                "have one drawn."
+            )
         if not name.startswith("max_"):
             continue
-        least = 0 if name == "max_images" else 1
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise InvalidArgument(f"{name}={value!r} was given; expected at least {least}.")
+        whole(name, value, least=0 if name == "max_images" else 1)
 
 
 class _Layout:

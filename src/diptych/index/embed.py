@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -57,12 +57,14 @@ class BadDocuments(VectorError):
     """Some documents of a batch got vectors that cannot be compared.
 
     Attributes:
+        name: Which vectors.
         reasons: What is wrong, by the position of the document in the batch.
         are_all: Whether no document got a vector of that kind that can be.
     """
 
-    def __init__(self, reasons: Mapping[int, str], of: int) -> None:
+    def __init__(self, name: Literal["text", "image"], reasons: Mapping[int, str], of: int) -> None:
         super().__init__(next(iter(reasons.values())))
+        self.name = name
         self.reasons = dict(reasons)
         self.are_all = len(reasons) == of
 
@@ -91,14 +93,14 @@ def embed_documents(
         made = _embed(
             text, text.encode_document, texts, [documents[i].id for i in at], given.get("text", {})
         )
-        rows["text"] = at, _good(made, at)
+        rows["text"] = at, _good("text", made, at)
     if image is not None:
         at = _positions(documents, "has_image")
         images = [picture for i in at if (picture := documents[i].image) is not None]
         made = _embed(
             image, image.encode_image, images, [documents[i].id for i in at], given.get("image", {})
         )
-        rows["image"] = at, _good(made, at)
+        rows["image"] = at, _good("image", made, at)
     if rows:
         rows["cross_modal"] = _fuse_documents(models.fusion, rows)
     return rows
@@ -251,7 +253,7 @@ def _each(made: ArrayLike, count: int, encoder: TextEncoder | ImageEncoder) -> _
     return rows, reasons
 
 
-def _good(made: _Made, at: NDArray[np.int64]) -> Vectors:
+def _good(name: Literal["text", "image"], made: _Made, at: NDArray[np.int64]) -> Vectors:
     """Return rows if all of them can be stored.
 
     Raises:
@@ -259,7 +261,7 @@ def _good(made: _Made, at: NDArray[np.int64]) -> Vectors:
     """
     rows, reasons = made
     if reasons:
-        raise BadDocuments({int(at[row]): reason for row, reason in reasons.items()}, len(at))
+        raise BadDocuments(name, {int(at[row]): reason for row, reason in reasons.items()}, len(at))
     return rows
 
 

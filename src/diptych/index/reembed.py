@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from diptych.checks import at_least_one
 from diptych.encoders.named import MODELS_SETTING
-from diptych.errors import FormatError, InvalidArgument, MediaError
-from diptych.index.embed import Models, embed_documents, unreadable
+from diptych.errors import FormatError, InvalidArgument, MediaError, VectorError
+from diptych.index.embed import BadDocuments, Models, embed_documents, unreadable
 from diptych.index.snapshot import Snapshot
 from diptych.index.trust import trust
 from diptych.report import Failure
@@ -23,6 +23,8 @@ from diptych.vectors import Vectors
 
 __all__ = ["ReembedReport", "reembed_folder"]
 
+Part = Literal["text", "image"]
+
 
 @dataclass(frozen=True, slots=True)
 class ReembedReport:
@@ -31,7 +33,8 @@ class ReembedReport:
     Attributes:
         documents: How many documents have new vectors.
         resumed: How many of them had theirs from an earlier call that was interrupted.
-        failed: Pictures that could not be read; their documents have no vector for them.
+        failed: Pictures that could not be read, and texts and pictures of which an encoder made nothing
+            that can be compared, such as NaN; their documents have no vector for them, and keep the rest.
     """
 
     documents: int
@@ -59,11 +62,14 @@ def reembed_folder(
         raise InvalidArgument("reembed needs a text encoder, an image encoder, or both.")
     storage = LocalStorage(path, lock_timeout=lock_timeout)
     failed: list[Failure] = []
+    made: set[str] = set()
+    lacking: set[Part] = set()
     try:
         if storage.is_new:
             raise FormatError(f"There is no index at {str(path)!r}. Give the folder of one.")
         with storage.reembedding() as writer:
             last = writer.begin_generation(spaces)
+        is_new = not last
         keys = _keys(storage)
         resumed = at = int(np.searchsorted(keys, last, side="right"))
         with _progress(len(keys) - resumed, show=show_progress) as bar:
@@ -72,12 +78,17 @@ def reembed_folder(
                     keys = _keys(storage)  # another thread may add some, which then come last
                     batch = keys[keys > last][:size]
                     if not len(batch):
+                        if is_new and (hopeless := lacking - made):
+                            writer.give_up_generation(spaces)
+                            raise VectorError(_hopeless(hopeless, failed))
                         writer.end_generation(settings)
                         trust(writer.database.identity(), settings.get(MODELS_SETTING, ""))
                         break
-                    rows, unread = _vectors(storage, models, spaces, batch.tolist())
+                    rows, faults, bad = _vectors(storage, models, spaces, batch.tolist())
                     writer.add_to_generation(rows)
-                failed += unread
+                made.update(rows)
+                lacking |= bad
+                failed += faults
                 last = int(batch[-1])
                 at += len(batch)
                 bar.update(len(batch))
@@ -98,10 +109,18 @@ def _keys(storage: LocalStorage) -> NDArray[np.int64]:
         return np.empty(0, np.int64) if state.database is None else state.database.keys()
 
 
+def _hopeless(parts: Iterable[Part], failed: Sequence[Failure]) -> str:
+    return (
+        f"No document got a vector of its {' and of its '.join(sorted(parts))}: {failed[0]} The vectors that "
+        "were there still count. Expected finite numbers, not all of them zero, for some documents at least. "
+        "Look at the encoder."
+    )
+
+
 def _vectors(
     storage: LocalStorage, models: Models, spaces: Mapping[str, Space], keys: Sequence[int]
-) -> tuple[dict[str, tuple[NDArray[np.int64], Vectors]], list[Failure]]:
-    """Return the vectors of some documents by list, and the pictures that could not be read."""
+) -> tuple[dict[str, tuple[NDArray[np.int64], Vectors]], list[Failure], set[Part]]:
+    """Return the vectors of some documents by list, what has none, and which encoders made bad ones."""
     with storage.reading() as state:
         documents = Snapshot(state, models).documents(keys)
         kept: dict[str, dict[str, ArrayLike]] = {}
@@ -113,20 +132,44 @@ def _vectors(
                     for document, row in zip(documents, there, strict=True)
                     if not np.isnan(row).any()
                 }
-    order, failed = np.asarray(keys, np.int64), []
-    try:
-        made = embed_documents(models, documents, kept)
-    except MediaError:
-        reasons = unreadable(documents)
-        if not reasons:
-            raise
-        failed = [Failure(documents[i].id, documents[i].source, str(e)) for i, e in reasons.items()]
-        still = [i for i, document in enumerate(documents) if i not in reasons or document.has_text]
-        order = order[still]
-        rest = [documents[i] for i in still]
-        texts = [
-            Document(d.text, id=d.id) if i in reasons else d
-            for i, d in zip(still, rest, strict=True)
-        ]
-        made = embed_documents(models, texts, kept)
-    return {name: (order[at], rows) for name, (at, rows) in made.items() if len(at)}, failed
+    failed: list[Failure] = []
+    bad: set[Part] = set()
+    by_key = dict(zip(keys, documents, strict=True))
+    while True:
+        order, left = np.asarray(list(by_key), np.int64), list(by_key.values())
+        try:
+            made = embed_documents(models, left, kept)
+            break
+        except (MediaError, BadDocuments) as error:
+            part, reasons = _at_fault(error, left)
+            if isinstance(error, BadDocuments):
+                bad.add(part)
+        for at, reason in reasons.items():
+            key, document = int(order[at]), left[at]
+            failed.append(Failure(document.id, document.source, str(reason)))
+            rest = _without(document, part)
+            by_key.pop(key) if rest is None else by_key.update({key: rest})
+    return {name: (order[at], rows) for name, (at, rows) in made.items() if len(at)}, failed, bad
+
+
+def _at_fault(
+    error: MediaError | BadDocuments, documents: Sequence[Document]
+) -> tuple[Part, Mapping[int, object]]:
+    """Return which part of which documents an error is about, by position, with the reason.
+
+    Raises:
+        MediaError: No picture of the batch is at fault.
+    """
+    if isinstance(error, BadDocuments):
+        return error.name, error.reasons
+    reasons = unreadable(documents)
+    if not reasons:
+        raise error
+    return "image", reasons
+
+
+def _without(document: Document, part: Part) -> Document | None:
+    """Return what is left to be embedded of a document; None when it is nothing."""
+    if part == "image":
+        return Document(document.text, id=document.id) if document.has_text else None
+    return Document(image=document.image, id=document.id) if document.has_image else None

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from itertools import islice
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from langchain_core.documents import Document
 from numpy.typing import ArrayLike
 
-from diptych.checks import at_least_one
+from diptych.checks import at_least_one, fraction, shown
 from diptych.errors import InvalidArgument, VectorError
 from diptych.filters import Filter
 from diptych.index import MultimodalIndex, VectorView
@@ -117,9 +117,8 @@ def find_diverse(
     Raises:
         InvalidArgument: ``lambda_mult`` is not in [0, 1], or ``fetch_k`` is below 1.
     """
-    if not 0 <= lambda_mult <= 1:
-        raise InvalidArgument(f"lambda_mult={lambda_mult!r} was given; expected 0 to 1.")
-    at_least_one("fetch_k", fetch_k)
+    lambda_mult = fraction("lambda_mult", lambda_mult)
+    k, fetch_k = at_least_one("k", k), at_least_one("fetch_k", fetch_k)
     view = _view(index, space)
     query = _query(view, vector, space)
     with index.snapshot():  # what is found is still there when its vectors are read
@@ -146,10 +145,10 @@ def query_vector(index: MultimodalIndex, query: Query, space: Space) -> Vectors:
 
 def given_vectors(index: MultimodalIndex, vector: ArrayLike) -> dict[str, ArrayLike]:
     """Return the vector of a text, made elsewhere, for each list that it can search."""
-    row: Any = np.atleast_2d(np.asarray(vector, np.float32))
-    if index.text_encoder is None or not row.size:
+    if index.text_encoder is None or (isinstance(vector, Sized) and not len(vector)):
         return {}
-    unit = unit_rows(row, rows=1, dim=index.text_encoder.dim, origin="The embedding of the query")
+    dim, origin = index.text_encoder.dim, "The embedding of the query"
+    unit = unit_rows(as_row(vector, dim=dim, origin=origin), rows=1, dim=dim, origin=origin)
     # One model for texts and pictures: its vector reaches both.
     image_encoder: object = index.image_encoder
     is_joint = image_encoder is index.text_encoder
@@ -212,7 +211,7 @@ def _with_documents(index: MultimodalIndex, scored: Sequence[tuple[str, float]])
 def _view(index: MultimodalIndex, space: str) -> VectorView:
     if space not in MODES or space == "fused":
         raise InvalidArgument(
-            f"space={space!r} is unknown; expected 'text', 'image' or 'cross_modal'."
+            f"space={shown(space)} is unknown; expected 'text', 'image' or 'cross_modal'. Pass one of these."
         )
     view: VectorView = getattr(index, f"{space}_index")
     return view
@@ -233,4 +232,6 @@ def _query(view: VectorView, vector: ArrayLike, space: str) -> Vectors:
 
 def _check_mode(mode: str) -> None:
     if mode not in MODES:
-        raise InvalidArgument(f"mode={mode!r} is unknown; expected one of {', '.join(MODES)}.")
+        raise InvalidArgument(
+            f"mode={shown(mode)} is unknown; expected one of {', '.join(MODES)}. Pass one of these."
+        )

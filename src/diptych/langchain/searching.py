@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import Callable, Mapping
+from numbers import Real
 from typing import Any, Literal
 
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from numpy.typing import ArrayLike
 
+from diptych.checks import shown
 from diptych.errors import InvalidArgument
 from diptych.index import MultimodalIndex
 from diptych.langchain import search
@@ -277,6 +279,20 @@ class SearchingVectorStore(StoringVectorStore):
     def _space(self) -> Space:
         return "cross_modal" if self.mode == "fused" else self.mode
 
+    def similarity_search_with_relevance_scores(
+        self, query: Any, k: int = 4, **kwargs: Any
+    ) -> Found:
+        """Return the best ``k`` documents with scores in [0, 1], those of ``score_threshold`` and more."""
+        _check_threshold(kwargs)
+        return super().similarity_search_with_relevance_scores(query, k, **kwargs)
+
+    async def asimilarity_search_with_relevance_scores(
+        self, query: Any, k: int = 4, **kwargs: Any
+    ) -> Found:
+        """Do what :meth:`similarity_search_with_relevance_scores` does, without blocking the event loop."""
+        _check_threshold(kwargs)
+        return await super().asimilarity_search_with_relevance_scores(query, k, **kwargs)
+
     def _select_relevance_score_fn(self) -> Callable[[float], float]:
         return search.relevance(self.mode)
 
@@ -311,6 +327,16 @@ def _weighed(query: Query, weights: Weights | None, mode: Mode) -> Query:
             f"weights= was given in the mode {mode!r}, which searches one list. Pass mode='fused'."
         )
     return dataclasses.replace(query, weights=weights)
+
+
+def _check_threshold(kwargs: Mapping[str, Any]) -> None:
+    """Look at a threshold before LangChain compares scores with it."""
+    value = kwargs.get("score_threshold")
+    if isinstance(value, bool) or not isinstance(value, Real | None) or value != value:
+        raise InvalidArgument(
+            f"score_threshold={shown(value)} ({type(value).__name__}) was given; expected a number: "
+            "scores are from 0 to 1. Pass one such as 0.5."
+        )
 
 
 def _refuse(kwargs: Mapping[str, Any]) -> None:

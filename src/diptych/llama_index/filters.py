@@ -9,7 +9,8 @@ groups may be nested; a dot in a key also reaches into nested metadata; and list
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from enum import Enum
+from typing import Any, TypeVar
 
 from llama_index.core.vector_stores.types import (
     FilterCondition,
@@ -18,10 +19,13 @@ from llama_index.core.vector_stores.types import (
     MetadataFilters,
 )
 
+from diptych.checks import shown
 from diptych.errors import FilterError
-from diptych.filters import Filter
+from diptych.filters import MAX_DEPTH, Filter
 
 __all__ = ["to_filter"]
+
+_E = TypeVar("_E", bound=Enum)
 
 _NEVER: dict[str, Any] = {"$or": []}
 _ALWAYS: dict[str, Any] = {}
@@ -42,19 +46,42 @@ def to_filter(filters: MetadataFilters | None) -> Filter | None:
     return _group(filters) if filters is not None and filters.filters else None
 
 
-def _group(filters: MetadataFilters) -> dict[str, Any]:
+def _group(filters: MetadataFilters, depth: int = 0) -> dict[str, Any]:
+    if depth > MAX_DEPTH:
+        raise FilterError(
+            f"MetadataFilters nest deeper than {MAX_DEPTH} levels, or contain themselves; expected at most "
+            "that many. Flatten them."
+        )
     if not filters.filters:
         return _ALWAYS
     terms = [
-        _group(term) if isinstance(term, MetadataFilters) else _condition(term)
+        _group(term, depth + 1) if isinstance(term, MetadataFilters) else _condition(term)
         for term in filters.filters
     ]
-    condition = filters.condition or FilterCondition.AND
-    return {f"${FilterCondition(condition).value}": terms}
+    condition = _member(FilterCondition, filters.condition or FilterCondition.AND, "the condition")
+    return {f"${condition.value}": terms}
 
 
 def _condition(term: MetadataFilter) -> dict[str, Any]:
-    return _CONDITIONS[FilterOperator(term.operator)](term.key, term.value)
+    if not isinstance(term, MetadataFilter) or not isinstance(term.key, str):
+        raise FilterError(
+            f"A filter of LlamaIndex is or has the key {shown(getattr(term, 'key', term))}; expected "
+            "MetadataFilter with a string as key. Pass one."
+        )
+    operator = _member(FilterOperator, term.operator, "the operator")
+    return _CONDITIONS[operator](term.key, term.value)
+
+
+def _member(kind: type[_E], value: Any, what: str) -> _E:
+    """Return a member of an enumeration. pydantic checks it when it is given, and not when it is assigned."""
+    if isinstance(value, kind):
+        return value
+    if isinstance(value, str) and value in [member.value for member in kind]:
+        return kind(value)
+    raise FilterError(
+        f"A filter of LlamaIndex has {what} {shown(value)}; expected one of "
+        f"{', '.join(str(member.value) for member in kind)}. Pass one of these."
+    )
 
 
 def _simple(operator: str) -> Callable[[str, Any], dict[str, Any]]:

@@ -13,13 +13,13 @@ from llama_index.core.vector_stores.types import (
     VectorStoreQueryMode,
 )
 
-from diptych.checks import list_of
+from diptych.checks import MOST, at_least_one, fraction, list_of, shown
 from diptych.errors import InvalidArgument
 from diptych.filters import Filter
 from diptych.index import MultimodalIndex, VectorView
 from diptych.llama_index.convert import REF_DOC_ID
 from diptych.llama_index.filters import to_filter
-from diptych.vectors import Vectors, unit_rows
+from diptych.vectors import Vectors, as_row, unit_rows
 
 __all__ = ["Scored", "restricted_to", "restriction", "run"]
 
@@ -47,7 +47,8 @@ def run(index: MultimodalIndex, query: VectorStoreQuery, options: Mapping[str, A
         served = ", ".join(served.value for served in _MODES)
         asked = getattr(query.mode, "value", query.mode)
         raise InvalidArgument(
-            f"DiptychVectorStore does not serve the query mode {asked!r}; it serves {served}."
+            f"DiptychVectorStore does not serve the query mode {shown(asked)}; it serves {served}. Pass one "
+            "of these."
         )
     if not len(index):
         return []
@@ -93,38 +94,38 @@ def _hybrid(index: MultimodalIndex, query: VectorStoreQuery, _: Mapping[str, Any
 
     This is LlamaIndex's relative score fusion. With alpha = 1 or 0 it is one of the two alone.
     """
-    alpha = 0.5 if query.alpha is None else query.alpha
-    if not 0 <= alpha <= 1:
-        raise InvalidArgument(f"alpha={alpha} was given; expected a number from 0 to 1.")
+    alpha = 0.5 if query.alpha is None else fraction("alpha", query.alpha)
+    asked = at_least_one("similarity_top_k", query.similarity_top_k)
+    depth = at_least_one("sparse_top_k", query.sparse_top_k) if query.sparse_top_k else asked
+    most = at_least_one("hybrid_top_k", query.hybrid_top_k) if query.hybrid_top_k else asked
     found: dict[str, float] = {}
     if alpha > 0:
         for identity, score in _relative(_nearest(index, query, {})):
             found[identity] = alpha * score
     if alpha < 1:
-        depth = query.sparse_top_k or query.similarity_top_k
         for identity, score in _relative(_match(index, query, depth)):
             found[identity] = found.get(identity, 0.0) + (1 - alpha) * score
     ranked = sorted(found.items(), key=lambda pair: (-pair[1], pair[0]))
-    return ranked[: query.hybrid_top_k or query.similarity_top_k]
+    return ranked[:most]
 
 
 def _diverse(index: MultimodalIndex, query: VectorStoreQuery, options: Mapping[str, Any]) -> Scored:
     """Choose by LlamaIndex's own maximal marginal relevance among the nearest nodes."""
+    top_k = at_least_one("similarity_top_k", query.similarity_top_k)
+    threshold = options.get("mmr_threshold", query.mmr_threshold)
+    threshold = None if threshold is None else fraction("mmr_threshold", threshold)
     view = _view(index, query)
     vector = _vector(view, query)
-    depth = max(_MMR_CANDIDATES, 4 * query.similarity_top_k)
+    depth = min(max(_MMR_CANDIDATES, 4 * top_k), MOST)
     with index.snapshot():  # what is found is still there when its vectors are read
         ids = [identity for identity, _ in _search(view, vector, depth, restriction(query))]
         candidates = view.vectors(ids)
     if not ids:
         return []
-    threshold = options.get("mmr_threshold", query.mmr_threshold)
-    if threshold is not None and not 0 <= threshold <= 1:
-        raise InvalidArgument(f"mmr_threshold={threshold!r} was given; expected 0 to 1.")
     scores, chosen = get_top_k_mmr_embeddings(
         vector[0].tolist(),
         candidates.tolist(),
-        similarity_top_k=query.similarity_top_k,
+        similarity_top_k=top_k,
         embedding_ids=ids,
         mmr_threshold=threshold,
     )
@@ -143,10 +144,10 @@ _MODES: dict[
 
 
 def _view(index: MultimodalIndex, query: VectorStoreQuery) -> VectorView:
-    if query.embedding_field not in _FIELDS:
+    if not isinstance(query.embedding_field, str | None) or query.embedding_field not in _FIELDS:
         raise InvalidArgument(
-            f"embedding_field={query.embedding_field!r} is unknown; expected 'text' (the default), "
-            "'image' or 'cross_modal'."
+            f"embedding_field={shown(query.embedding_field)} is unknown; expected 'text' (the default), "
+            "'image' or 'cross_modal'. Pass one of these."
         )
     view: VectorView = getattr(index, _FIELDS[query.embedding_field])
     return view
@@ -158,8 +159,9 @@ def _vector(view: VectorView, query: VectorStoreQuery) -> Vectors:
             f"A query in mode {query.mode!s} needs query_embedding, and has none. Ask through an "
             "index or a retriever, which embed the question."
         )
-    row: Any = np.atleast_2d(np.asarray(query.query_embedding, np.float32))
-    return unit_rows(row, rows=1, dim=view.dim, origin="The embedding of the query")
+    origin = "The embedding of the query"
+    row = as_row(query.query_embedding, dim=view.dim, origin=origin)
+    return unit_rows(row, rows=1, dim=view.dim, origin=origin)
 
 
 def _search(view: VectorView, vector: Vectors, k: int, where: Filter | None) -> Scored:

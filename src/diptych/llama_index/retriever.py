@@ -15,8 +15,10 @@ from llama_index.core.schema import IndexNode, NodeWithScore, QueryBundle
 from llama_index.core.vector_stores.types import MetadataFilters
 from numpy.typing import ArrayLike
 
+from diptych.checks import list_of, shown
 from diptych.errors import InvalidArgument
 from diptych.index import MultimodalIndex
+from diptych.index.snapshot import lists_of
 from diptych.llama_index.convert import to_node_with_score
 from diptych.llama_index.query import restricted_to
 from diptych.retriever import MultimodalRetriever
@@ -95,10 +97,16 @@ class DiptychRetriever(MultiModalRetriever):
         self.retriever: MultimodalRetriever = retriever
         self.similarity_top_k = similarity_top_k
         self.image_similarity_top_k = image_similarity_top_k
-        self.modalities = tuple(modalities)
+        lists_of(modalities)  # refuses what names none, here and not at the first question
+        self.modalities = (modalities,) if isinstance(modalities, str) else tuple(modalities)
         self.filters = filters
         self.node_ids = node_ids
         self.doc_ids = doc_ids
+        if weights is not None and not isinstance(weights, Mapping):
+            raise InvalidArgument(
+                f"weights={shown(weights)} is of type {type(weights).__name__}; expected a mapping of lists "
+                "to numbers. Pass one such as {'lexical': 0.5}."
+            )
         self.weights = dict(weights or {})
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
@@ -161,7 +169,8 @@ class DiptychRetriever(MultiModalRetriever):
         encoder = self.retriever.index.text_encoder
         if not bundle.custom_embedding_strs or encoder is None:
             return None
-        mean = encoder.encode_query(bundle.custom_embedding_strs).mean(axis=0)
+        texts = list_of("custom_embedding_strs", bundle.custom_embedding_strs, str, "texts")
+        mean = encoder.encode_query(texts).mean(axis=0)
         return {"text": mean / max(float(np.linalg.norm(mean)), 1e-12)}
 
 

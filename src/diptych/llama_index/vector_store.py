@@ -168,7 +168,12 @@ class DiptychVectorStore(BasePydanticVectorStore):
         return report + AddReport(failed=tuple(failed))
 
     def delete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:
-        """Delete the nodes of a source document; none is fine too."""
+        """Delete the nodes of a source document; none is fine too.
+
+        Raises:
+            InvalidArgument: The id is not a string.
+        """
+        list_of("ref_doc_id", [ref_doc_id], str, "ids")
         self._delete(None, {REF_DOC_ID: ref_doc_id})
 
     def delete_nodes(

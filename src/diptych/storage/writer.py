@@ -157,6 +157,11 @@ class Writer:
         self.commit(lambda: self.database.begin_generation(spaces))
         return 0
 
+    def give_up_generation(self, spaces: Mapping[str, Space]) -> None:
+        """Begin the vectors of other models from the start when this is called the next time."""
+        self.commit(lambda: self.database.begin_generation(spaces))
+        self._sweep()
+
     def add_to_generation(self, rows: Rows) -> None:
         """Store vectors of the generation that was begun."""
         segments = self._write_segments(rows)
@@ -175,6 +180,9 @@ class Writer:
     def end_generation(self, settings: Mapping[str, str]) -> None:
         """Let the generation that was begun count instead of the other one, in one commit."""
         self.commit(lambda: self.database.end_generation(settings), reload=True)
+        self._sweep()
+
+    def _sweep(self) -> None:
         if self._path is not None:
             sweep(Files(self._path), self.database, None)
 
