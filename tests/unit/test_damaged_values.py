@@ -1,5 +1,6 @@
 """A sealed database in which a column holds what diptych never writes there."""
 
+import itertools
 import shutil
 import sqlite3
 from contextlib import suppress
@@ -8,6 +9,7 @@ import pytest
 
 from diptych.errors import StorageError
 from diptych.maintenance import backup, export_index, reembed, verify
+from diptych.storage import repair
 from diptych.storage.database import ROW
 from diptych.storage.rows import Row
 from diptych.storage.seal import seal
@@ -148,3 +150,18 @@ def test_metadata_that_are_none_are_said_and_moved_away(whole, tmp_path, metadat
     assert verify(path, repair=True).is_whole
     with open_index(path) as index:
         assert [document.id for document in index.get()] == ["b1"]
+
+
+def test_keys_without_end_are_not_gone_through_one_by_one():
+    """The keys of a segment are those of whoever wrote it."""
+    far = [repair.EACH + 7, 2**40, 2**61]
+
+    class Damaged:
+        def rows(self, sql, parameters):
+            assert "key > ?" in sql
+            return [(key,) for key in far if key > parameters[0]][:1]
+
+    keys = repair._keys(Damaged(), 2**62)
+    assert sum(1 for _ in itertools.islice(keys, repair.EACH)) == repair.EACH
+    assert list(keys) == far
+    assert list(repair._keys(Damaged(), 4)) == [1, 2, 3, 4]

@@ -417,3 +417,16 @@ def test_deleting_by_filter_leaves_what_was_changed_meanwhile(folder, monkeypatc
         assert index.delete(where={"old": True}) == 1
         join(done[1])
         assert index.get(["t"])[0].metadata == {"old": False}
+
+
+def test_an_index_made_without_models_takes_no_vectors(tmp_path):
+    """It has no lists for them; the batch used to fail after it was stored in part of the index."""
+    with MultimodalIndex(path=tmp_path / "index") as index:
+        index.add([Document("a red pump", id="t")])
+    with MultimodalIndex(StubText(), path=tmp_path / "index") as index:
+        with pytest.raises(EncoderMismatch, match="made without models.*diptych reembed"):
+            index.add([Document("a blue pump", id="u")])
+        assert [hit.id for hit in index.search("pump")["lexical"]] == ["t"]
+    reembed(tmp_path / "index", StubText())
+    with MultimodalIndex(StubText(), path=tmp_path / "index") as index:
+        assert index.add([Document("a blue pump", id="u")]).added == 1

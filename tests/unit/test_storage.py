@@ -4,12 +4,16 @@ import sqlite3
 import numpy as np
 import pytest
 
+from diptych import Document, MultimodalIndex
 from diptych.errors import ClosedError, CorruptionError, FormatError, LockedError, StorageError
+from diptych.image import Image
 from diptych.storage import Conflict, LocalStorage, Row, Space
 from diptych.storage.faiss_index import VectorIndex
 from diptych.storage.locks import ReadWriteLock
+from diptych.storage.pictures import Pictures
 from diptych.storage.schema import journal_mode
 from pace import PATIENCE, join, wait_until
+from stubs import StubImage, StubText, png
 
 DIM = 8
 SPACES = {"text": Space(DIM, "t", "f1"), "image": Space(DIM, "i", "f2")}
@@ -597,3 +601,15 @@ def test_index_that_is_forgotten_is_closed(tmp_path):
     del index
     gc.collect()
     assert (tmp_path / "index" / "store.seal").exists()
+
+
+def test_a_picture_of_many_documents_is_kept_once(tmp_path, monkeypatch):
+    kept = []
+    keep = Pictures.keep
+    monkeypatch.setattr(
+        Pictures, "keep", lambda self, image: kept.append(image) or keep(self, image)
+    )
+    with MultimodalIndex(StubText(), StubImage(), path=tmp_path / "index") as index:
+        index.add([Document(image=Image(png("red")), id=str(n)) for n in range(20)])
+        assert len(kept) == 1
+        assert {d.image.read() for d in index.get()} == {png("red")}

@@ -15,7 +15,15 @@ from diptych.storage import Space
 from diptych.types import Document
 from diptych.vectors import Vectors
 
-__all__ = ["check_aligner", "check_can_add", "check_encoders", "check_spaces", "named", "spaces_of"]
+__all__ = [
+    "check_aligner",
+    "check_can_add",
+    "check_encoders",
+    "check_has_models",
+    "check_spaces",
+    "named",
+    "spaces_of",
+]
 
 _ROLE = {"text": "text encoder", "image": "image encoder", "cross_modal": "fusion model"}
 
@@ -75,6 +83,22 @@ def check_spaces(stored: Mapping[str, Space], models: Models, path: Path | None)
             f"{named(space)}. Vectors of two models cannot be compared. Open it with the model that it "
             "was built with, or give its documents the vectors of this one: diptych.maintenance.reembed, "
             "or on the command line: diptych reembed."
+        )
+
+
+def check_has_models(stored: Mapping[str, Space], models: Models, path: Path | None) -> None:
+    """Refuse to store vectors in an index that was made without models, and so without lists for them.
+
+    Raises:
+        EncoderMismatch: It was, and there is an encoder now.
+    """
+    given = spaces_of(models)
+    if given and not stored:
+        raise EncoderMismatch(
+            f"The index {str(path)!r} was made without models, and is added to with "
+            f"{', '.join(named(space) for space in given.values())}. Open it without encoders, or give its "
+            "documents the vectors of these first: diptych.maintenance.reembed, or on the command line: "
+            "diptych reembed."
         )
 
 

@@ -19,7 +19,12 @@ from diptych.encoders.named import MODELS_SETTING, name_of, needs_word
 from diptych.errors import EncoderMismatch, InvalidArgument
 from diptych.filters import Filter
 from diptych.index.add import Given, Readings, batches, store_batch
-from diptych.index.compatible import check_can_add, check_encoders, spaces_of
+from diptych.index.compatible import (
+    check_can_add,
+    check_encoders,
+    check_has_models,
+    spaces_of,
+)
 from diptych.index.door import ENCODED, Door
 from diptych.index.embed import Models
 from diptych.index.opening import encoders_of
@@ -495,6 +500,8 @@ class MultimodalIndex:
         self, spaces: Mapping[str, Space], *, with_probes: bool, are_given: bool = False
     ) -> None:
         """Compare the models with those of the vectors, before a batch is stored beside them."""
+        if not self._storage.is_new:
+            check_has_models(spaces, self._models, self.path)
         self._door.enter(spaces, self._models)
         if are_given:
             for name in spaces:

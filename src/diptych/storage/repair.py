@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,9 @@ from diptych.storage.values import KEY, ROW_KINDS, TEXT, fault, space_fault, sto
 from diptych.storage.verify import Problem
 
 __all__ = ["mend", "salvage"]
+
+EACH = 1_000_000
+"""Up to which key a damaged database is asked for each document by itself: some seconds."""
 
 
 def mend(
@@ -135,7 +138,7 @@ def _copy_what_is_whole(files: Files) -> tuple[int, int]:
                 segments,
                 last,
             )
-            for key in range(1, last + 1):
+            for key in _keys(damaged, last):
                 found = damaged.rows(f"SELECT checksum, {ROW} FROM documents WHERE key = ?", [key])
                 rows = [Row(*rest) for checksum, *rest in found if _is_whole(key, checksum, rest)]
                 lost += len(found) - len(rows)
@@ -146,6 +149,22 @@ def _copy_what_is_whole(files: Files) -> tuple[int, int]:
         damaged.close()
         database.close()
     return kept, lost
+
+
+def _keys(damaged: _Damaged, last: int) -> Iterator[int]:
+    """Yield every key at which a document may be, up to the last one that was ever given.
+
+    Each is looked at, because a damaged page hides what lies behind it from a search. Segments of
+    somebody else can name keys without end: beyond ``EACH`` of them, only those that SQLite finds are.
+    """
+    yield from range(1, min(last, EACH) + 1)
+    key = EACH
+    while key < last:
+        found = damaged.rows("SELECT key FROM documents WHERE key > ? ORDER BY key LIMIT 1", [key])
+        if not found or fault(found[0], [KEY]) or found[0][0] <= key:
+            return
+        key = found[0][0]
+        yield key
 
 
 def _is_whole(key: int, checksum: object, values: Sequence[Any]) -> bool:

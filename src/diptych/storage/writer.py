@@ -106,7 +106,7 @@ class Writer:
             raise Conflict(
                 _CHANGED.format("The vectors of the index were made anew with other models")
             )
-        rows = [self._with_picture(*pair) for pair in zip(documents, images, strict=True)]
+        rows = self._with_pictures(documents, images)
         first = database.state().last_key + 1
         added = {name: (first + at, v) for name, (at, v) in vectors.items() if len(at)}
         segments = self._write_segments(added)
@@ -232,11 +232,20 @@ class Writer:
             self.database.close()
             self.is_broken = True
 
-    def _with_picture(self, row: Row, image: Image | None) -> Row:
-        if image is None:
-            return row
-        sha256, place = self._pictures.keep(image)
-        return replace(row, image=sha256, image_path=place)
+    def _with_pictures(self, rows: Sequence[Row], images: Sequence[Image | None]) -> list[Row]:
+        """Keep the pictures of documents, each content once, and return the rows that name them."""
+        kept: dict[tuple[str, Path | None], tuple[str, str]] = {}
+        named = []
+        for row, image in zip(rows, images, strict=True):
+            if image is None:
+                named.append(row)
+                continue
+            same = image.sha256, image.path
+            if same not in kept:
+                kept[same] = self._pictures.keep(image)
+            sha256, place = kept[same]
+            named.append(replace(row, image=sha256, image_path=place))
+        return named
 
     def _write_segments(self, rows: Rows) -> list[Segment]:
         return [] if self._files is None else write_segments(self._files, rows)
