@@ -3,6 +3,6 @@ from hypothesis import settings
 from stateful import IndexMachine
 
 IndexMachine.TestCase.settings = settings(
-    max_examples=40, stateful_step_count=30, deadline=None, print_blob=True
+    max_examples=20, stateful_step_count=30, deadline=None, print_blob=True
 )
 TestIndex = IndexMachine.TestCase
