@@ -59,11 +59,11 @@ def test_killed_writers_lose_nothing_that_was_acknowledged(perform):
 @pytest.mark.parametrize(
     "fault",
     [
-        Slice("EIO", "hnsw", 7, 300, every=1),
-        Slice("exit before", "flat", 5, 180, every=1),
+        Slice("EIO", "hnsw", 7, 440, every=1),
+        Slice("exit before", "flat", 5, 260, every=1),
         Slice("exit after", "ivf", 1, 3),
-        Slice("ENOSPC", "flat", 2, 180, every=1),
-        Slice("EACCES", "ivf", 3, 180, every=1),
+        Slice("ENOSPC", "flat", 2, 260, every=1),
+        Slice("EACCES", "ivf", 3, 260, every=1),
     ],
     ids=lambda slice: slice.row,
 )

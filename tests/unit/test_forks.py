@@ -25,7 +25,7 @@ SETUPS = {
     "torch": """
     from diptych import OfflineTextEncoder
     encoder = OfflineTextEncoder()
-    work = lambda: encoder.encode_document(["many words " * 30] * 8)
+    work = lambda: encoder.encode_document(["many words " * 20] * 4)
     """,
     "faiss": """
     from diptych.storage.faiss_index import VectorIndex
