@@ -16,7 +16,7 @@ import secrets
 import shlex
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
@@ -318,33 +318,36 @@ class Files:
             at.sync()
         return True
 
-    @contextmanager
-    def _reading(self, place: str) -> Iterator[None]:
-        try:
-            yield
-        except Foreign as error:
-            raise self._foreign(error) from error
-        except OSError as error:
-            if isinstance(error, StorageError):
-                raise
-            error.filename = str(self.path(place))  # of a name in an open folder, the whole path
-            raise unreadable(self.path(place), error) from error
+    def _reading(self, place: str) -> AbstractContextManager[None]:
+        path = self.path(place)
 
-    @contextmanager
-    def _writing(self, place: str, size: int) -> Iterator[None]:
-        try:
-            yield
-        except Foreign as error:
-            raise self._foreign(error) from error
-        except OSError as error:
-            if isinstance(error, StorageError):
-                raise
-            path = self.path(place)
-            raise StorageError(
+        def failed(error: OSError) -> StorageError:
+            error.filename = str(path)  # of a name in an open folder, the whole path
+            return unreadable(path, error)
+
+        return self._translated(failed)
+
+    def _writing(self, place: str, size: int) -> AbstractContextManager[None]:
+        path = self.path(place)
+        return self._translated(
+            lambda error: StorageError(
                 f"Writing {path.name!r} ({size:,} bytes) under {str(path.parent)!r} failed: "
                 f"{error.strerror or error}. Nothing of this call was stored; free space or fix the "
                 "permissions and try again."
-            ) from error
+            )
+        )
+
+    @contextmanager
+    def _translated(self, failed: Callable[[OSError], StorageError]) -> Iterator[None]:
+        """Turn what the system says into our errors; those that are ours already stay."""
+        try:
+            yield
+        except Foreign as error:
+            raise self._foreign(error) from error
+        except StorageError:
+            raise
+        except OSError as error:
+            raise failed(error) from error
 
     def _foreign(self, error: Foreign) -> FormatError:
         return FormatError(
