@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from functools import cache
+from itertools import islice
 from typing import Any, Self
 
 import numpy as np
@@ -20,7 +21,7 @@ from diptych.index.snapshot import Ranked, Snapshot
 from diptych.protocols import Aligner, FusionModel, ImageEncoder, Reranker, TextEncoder
 from diptych.relate import Unit, join
 from diptych.storage import Stub
-from diptych.types import Evidence, FusedDocument, ListName, Query
+from diptych.types import Evidence, FusedDocument, ListName, Query, ScoredDocument
 
 __all__ = ["MultimodalRetriever"]
 
@@ -106,7 +107,8 @@ class MultimodalRetriever:
         Args:
             query: A string (a text), a picture (``Image``, path, bytes), or a ``Query`` of both.
             top_k: How many; all there are when fewer match.
-            modalities: What to search: "text" (vectors and words), "image", "cross_modal".
+            modalities: What to search: "text" (vectors and words), "image", "cross_modal"; "lexical"
+                is words alone, with which nothing is encoded.
             where: Only documents that this filter admits, also as partners of a hit.
             vectors: Query vectors by list, made elsewhere.
 
@@ -119,6 +121,28 @@ class MultimodalRetriever:
             FilterError: The filter is malformed.
         """
         return self._retrieve([Query.of(query)], top_k, modalities, where, vectors)[0]
+
+    def retrieve_documents(
+        self,
+        query: Any,
+        top_k: int = 5,
+        modalities: Sequence[str] = ("text", "image"),
+        *,
+        where: Filter | None = None,
+        vectors: Mapping[str, ArrayLike] | None = None,
+    ) -> list[ScoredDocument]:
+        """Return the ``top_k`` best stored documents one by one, each with the score of its unit.
+
+        The units are those of :meth:`retrieve`, best first. Of each the document that was found comes
+        first, and what belongs to it follows in reading order. Arguments and errors are the same.
+        """
+        units = self.retrieve(query, top_k, modalities, where=where, vectors=vectors)
+        scored = (
+            ScoredDocument(part, unit.score)
+            for unit in units
+            for part in sorted(unit.documents, key=lambda part: part.id != unit.id)
+        )
+        return list(islice(scored, top_k))
 
     def retrieve_many(
         self,

@@ -24,6 +24,7 @@ __all__ = [
     "Image",
     "ListName",
     "Query",
+    "ScoredDocument",
     "Weights",
 ]
 
@@ -198,6 +199,14 @@ class Hit:
     """One document found by one list. ``score``: higher is better, always."""
 
     id: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredDocument:
+    """One stored document that was found. ``score``: higher is better, always."""
+
+    document: Document
     score: float
 
 

@@ -208,3 +208,59 @@ class TestBadInput:
 
     def test_empty_index_finds_nothing(self):
         assert MultimodalRetriever(StubText(), StubImage()).retrieve("pump") == []
+
+
+class TestWordsAlone:
+    def test_nothing_is_encoded(self, monkeypatch):
+        retriever = filled(*PAGE)
+        index = retriever.index
+
+        def refuse(*_):
+            raise AssertionError("an encoder ran")
+
+        monkeypatch.setattr(index.text_encoder, "encode_query", refuse)
+        monkeypatch.setattr(index.image_encoder, "encode_query", refuse, raising=False)
+        found = retriever.retrieve("pump", 6, ("lexical",))
+        assert shown(found) == [["p0", "p1"]]
+        assert {evidence.list for evidence in found[0].evidence} == {"lexical"}
+        assert list(index.search("pump valve", modalities=("lexical",))) == ["lexical"]
+
+    def test_it_ranks_as_the_lexical_list_does(self):
+        retriever = filled(*(Document(f"water {'pump ' * at}", id=f"d{at}") for at in range(6)))
+        by_list = retriever.index.search("pump", 6, modalities=("lexical",))["lexical"]
+        found = retriever.retrieve_documents("pump", 6, ("lexical",))
+        assert [one.document.id for one in found] == [hit.id for hit in by_list]
+
+    def test_a_picture_has_no_words(self):
+        assert filled(*PAGE).retrieve(Image(RED), 5, ("lexical",)) == []
+
+
+class TestOnlyWhatIsSearchedIsEncoded:
+    @pytest.mark.parametrize(
+        ("modality", "silent"), [("text", "image_encoder"), ("image", "text_encoder")]
+    )
+    def test_the_other_encoder_is_not_called(self, monkeypatch, modality, silent):
+        retriever = filled(*PAGE)
+        expected = shown(retriever.retrieve("the pump", 3, (modality,)))
+
+        def refuse(*_):
+            raise AssertionError("an encoder ran")
+
+        monkeypatch.setattr(getattr(retriever.index, silent), "encode_query", refuse)
+        assert shown(retriever.retrieve("the pump", 3, (modality,))) == expected
+
+
+class TestDocumentsOneByOne:
+    def test_the_document_found_comes_first_then_what_belongs_to_it(self):
+        retriever = filled(*PAGE)
+        units = retriever.retrieve(Image(BLUE), 6)
+        found = retriever.retrieve_documents(Image(BLUE), 6)
+        assert [one.document.id for one in found][:2] == ["p3", "p2"]
+        assert found[0].score == found[1].score == units[0].score
+        by_id = {part.id: unit.score for unit in units for part in unit.documents}
+        assert all(one.score == by_id[one.document.id] for one in found)
+
+    def test_k_is_a_number_of_documents(self):
+        retriever = filled(*PAGE)
+        assert len(retriever.retrieve_documents("The pump lifts water.", 3)) == 3
+        assert len(retriever.retrieve_documents("The pump lifts water.", 50)) == 6

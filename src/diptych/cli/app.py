@@ -175,7 +175,9 @@ def search(
     k: Annotated[int, typer.Option("-k", help="How many results.")] = 5,
     modality: Annotated[
         list[str] | None,
-        typer.Option("--modality", help="text, image or cross_modal; may be repeated."),
+        typer.Option(
+            "--modality", help="text, image, cross_modal or lexical (words alone); may be repeated."
+        ),
     ] = None,
     where: Annotated[
         str | None,

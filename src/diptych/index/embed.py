@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -107,9 +107,9 @@ def embed_documents(
 
 
 def embed_queries(
-    models: Models, queries: Sequence[Query], given: QueryVectors
+    models: Models, queries: Sequence[Query], given: QueryVectors, wanted: Collection[str]
 ) -> list[QueryVectors]:
-    """Return one vector for each query and each list that it can search.
+    """Return one vector for each query and each wanted list that it can search.
 
     A text reaches the pictures through the image encoder's own text tower, or the aligner; a picture
     reaches the texts the same way. Each encoder is called once for all queries.
@@ -118,18 +118,21 @@ def embed_queries(
         models: The encoders.
         queries: What is asked.
         given: Vectors for every query, made elsewhere; those are not made again.
+        wanted: The vector lists that are searched. What none of them needs is not encoded; the
+            cross-modal one needs both others.
     """
+    made_for = _sources(wanted) - given.keys()
     texts = [i for i, query in enumerate(queries) if query.has_text]
     pictures = [i for i, query in enumerate(queries) if query.image is not None]
     found: list[QueryVectors] = [{} for _ in queries]
     words = [queries[i].text or "" for i in texts]
     images = [image for i in pictures if (image := queries[i].image) is not None]
     # What crosses over comes first, so that a query's own text and picture replace it.
-    if "image" not in given:
+    if "image" in made_for:
         _give(found, "image", texts, _text_in_image_space(models, words))
-    if "text" not in given:
+    if "text" in made_for:
         _give(found, "text", pictures, _image_in_text_space(models, images))
-    if models.text is not None and "text" not in given:
+    if models.text is not None and "text" in made_for:
         made = unit_rows(
             models.text.encode_query(words),
             rows=len(words),
@@ -137,7 +140,7 @@ def embed_queries(
             origin=_origin(models.text),
         )
         _give(found, "text", texts, made)
-    if models.image is not None and "image" not in given:
+    if models.image is not None and "image" in made_for:
         made = unit_rows(
             models.image.encode_image(images), rows=len(images), dim=models.image.dim,
             origin=_origin(models.image),
@@ -145,7 +148,7 @@ def embed_queries(
         _give(found, "image", pictures, made)
     for vectors, query in zip(found, queries, strict=True):
         vectors.update(given)
-        if vectors and "cross_modal" not in vectors:
+        if vectors and "cross_modal" in wanted and "cross_modal" not in vectors:
             vectors["cross_modal"] = models.fusion.fuse_query(
                 vectors.get("text"), vectors.get("image"), weights=query.weights
             )
@@ -162,6 +165,11 @@ def unreadable(documents: Sequence[Document]) -> dict[int, DiptychError]:
         except MediaError as error:
             reasons[i] = error
     return reasons
+
+
+def _sources(wanted: Collection[str]) -> set[str]:
+    """Return the lists whose vectors are made for some wanted ones."""
+    return {name for name in ("text", "image") if name in wanted or "cross_modal" in wanted}
 
 
 def _text_in_image_space(models: Models, words: Sequence[str]) -> Vectors | None:

@@ -355,7 +355,8 @@ class MultimodalIndex:
             query: A text, a picture, or a ``Query``.
             k: How many of each list.
             modalities: "text" stands for the text index and the lexical list, "image" for the image
-                index, both together also for the cross-modal index, which can be named alone.
+                index, both together also for the cross-modal index, which can be named alone; "lexical"
+                for words alone, with which nothing is encoded.
             where: Only documents that this filter admits; applied before the search.
             vectors: Query vectors by list, made elsewhere.
 

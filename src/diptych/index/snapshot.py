@@ -41,7 +41,7 @@ def lists_of(modalities: Sequence[str]) -> tuple[ListName, ...]:
     """Return the lists that some modalities stand for.
 
     "text" is the text index and the lexical list, "image" the image index; both together, or
-    "cross_modal", add the cross-modal index.
+    "cross_modal", add the cross-modal index. "lexical" is the lexical list alone.
 
     Raises:
         InvalidArgument: None is given, or one is unknown.
@@ -50,10 +50,10 @@ def lists_of(modalities: Sequence[str]) -> tuple[ListName, ...]:
         asked = {modalities} if isinstance(modalities, str) else set(modalities)
     except TypeError:  # no iterable, or one of what is no string
         asked = set()
-    known = {"text", "image", "cross_modal"}
-    if not asked or not asked <= known:
+    if not asked or not asked <= set(LISTS):
         raise InvalidArgument(
-            f"modalities={shown(modalities)} was given; expected some of 'text', 'image', 'cross_modal'."
+            f"modalities={shown(modalities)} was given; expected some of 'text', 'image', 'cross_modal', "
+            "'lexical'."
         )
     chosen: set[str] = set(asked)
     if "text" in asked:
@@ -95,16 +95,17 @@ class Snapshot:
     ) -> list[Ranked]:
         """Search every list for every query, ``depth`` deep.
 
-        Each encoder is called once, and each vector index once for all queries.
+        Each encoder that these lists need is called once, and each vector index once for all queries.
         """
         depth = at_least_one("k", depth)
         names = lists_of(modalities)
         if where is not None and self._state.database is None:
             compile_filter(where)  # a malformed one is refused also where nothing is stored
         given = self._given(vectors)
-        if not given:
+        wanted = frozenset(names) & set(_VECTOR_LISTS)
+        if wanted and not given:
             self._probe()
-        found = embed_queries(self._models, queries, given)
+        found = embed_queries(self._models, queries, given, wanted)
         expressions = [match_expression(q.text) if q.text else None for q in queries]
         ranked = [
             Ranked(query, own, expression, {})
@@ -123,7 +124,7 @@ class Snapshot:
     def query_vectors(self, query: Query) -> QueryVectors:
         """Return the vectors of a query, ``(1, dim)`` each, for the lists that it can reach."""
         self._probe()
-        (found,) = embed_queries(self._models, [query], {})
+        (found,) = embed_queries(self._models, [query], {}, _VECTOR_LISTS)
         return found
 
     def nearest(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence, Sized
-from itertools import islice
 from typing import Literal
 
 import numpy as np
@@ -70,14 +69,8 @@ def find(
         return find_by_vector(index, vector, k, "text", documents)
     where = restriction(index, documents)
     if mode == "fused":
-        fused = retriever.retrieve(query, k, where=where, vectors=vectors)
-        # The document that was found comes first, then what belongs to it.
-        parts = (
-            (part, unit.score)
-            for unit in fused
-            for part in sorted(unit.documents, key=lambda part: part.id != unit.id)
-        )
-        return [(to_document(part), score) for part, score in islice(parts, k)]
+        scored = retriever.retrieve_documents(query, k, where=where, vectors=vectors)
+        return [(to_document(one.document), one.score) for one in scored]
     hits = index.search(query, k, modalities=(mode,), where=where, vectors=vectors)
     if mode not in hits and len(_view(index, mode)):
         raise InvalidArgument(
