@@ -1,4 +1,6 @@
-"""The language of filters as a loop in Python, and random filters and metadata."""
+"""The language of filters as a loop in Python, and random filters, metadata and texts."""
+
+import re
 
 from hypothesis import strategies as st
 
@@ -46,6 +48,30 @@ CONDITIONS = st.one_of(
     st.tuples(st.sampled_from(["$exists", "$empty"]), st.booleans()),
     st.tuples(st.sampled_from(["$text", "$itext"]), st.sampled_from(["", "x", "X", "É", "Y"])),
 )
+TEXTS = st.one_of(
+    st.none(),
+    st.sampled_from(
+        ["Pump", "a pump\nhums", "50% of _it", "x\0y", "水泵的转速", "É 𝄞", "İ", "' OR 1=1 --"]
+    ),
+)
+PARTS = ["", "pump", "PUMP", "%", "_", "x\0", "\0y", "泵的", "é", "𝄞", "i̇", "' OR 1=1"]
+PATTERNS = ["", "pump", "(?i)PUMP", "^a", "(?m)^hums$", r"\d+%", "水.的", r"\0", "p(?=u)", "^$"]
+TEXT_CONDITIONS = st.one_of(
+    st.tuples(
+        st.sampled_from(["$contains", "$not_contains", "$icontains", "$not_icontains"]),
+        st.sampled_from(PARTS),
+    ),
+    st.tuples(st.sampled_from(["$regex", "$not_regex"]), st.sampled_from(PATTERNS)),
+)
+OF_TEXT = st.recursive(
+    st.lists(TEXT_CONDITIONS, min_size=1, max_size=2).map(dict),
+    lambda inner: st.one_of(
+        st.builds(lambda fs: {"$and": fs}, st.lists(inner, max_size=3)),
+        st.builds(lambda fs: {"$or": fs}, st.lists(inner, max_size=3)),
+        st.builds(lambda f: {"$not": f}, inner),
+    ),
+    max_leaves=4,
+)
 IDS = st.sampled_from(["0", "1", "2", "3", "nobody"])
 LEAVES = st.one_of(
     st.dictionaries(
@@ -54,6 +80,7 @@ LEAVES = st.one_of(
         max_size=2,
     ),
     st.builds(lambda ids: {"$id": ids}, st.one_of(IDS, st.lists(IDS, max_size=3))),
+    st.builds(lambda of_text: {"$text": of_text}, OF_TEXT),
 )
 FILTERS = st.recursive(
     LEAVES,
@@ -67,20 +94,22 @@ FILTERS = st.recursive(
 )
 
 
-def matches(where, metadata, identity):
-    """Whether a filter admits a document."""
+def matches(where, metadata, identity, words=None):
+    """Whether a filter admits a document with these words, if it has any."""
     for key, operand in where.items():
         if key == "$and":
-            holds = all(matches(f, metadata, identity) for f in operand)
+            holds = all(matches(f, metadata, identity, words) for f in operand)
         elif key == "$or":
-            holds = any(matches(f, metadata, identity) for f in operand)
+            holds = any(matches(f, metadata, identity, words) for f in operand)
         elif key == "$not":
             holds = not any(
-                matches(f, metadata, identity)
+                matches(f, metadata, identity, words)
                 for f in ([operand] if isinstance(operand, dict) else operand)
             )
         elif key == "$id":
             holds = identity in ([operand] if isinstance(operand, str) else operand)
+        elif key == "$text":
+            holds = matches_text(operand, words)
         else:
             conditions = operand if isinstance(operand, dict) else {"$eq": operand}
             found = [v for v in lookup(metadata, key) if v is not None]
@@ -88,6 +117,29 @@ def matches(where, metadata, identity):
         if not holds:
             return False
     return True
+
+
+def matches_text(of_text, words):
+    """Whether conditions on the words of a document hold; without words only the negated ones do."""
+
+    def holds(operator, operand):
+        if operator == "$and":
+            return all(matches_text(one, words) for one in operand)
+        if operator == "$or":
+            return any(matches_text(one, words) for one in operand)
+        if operator == "$not":
+            return not matches_text(operand, words)
+        if operator.startswith("$not_"):
+            return not holds(f"${operator[5:]}", operand)
+        if words is None:
+            return False
+        if operator == "$contains":
+            return operand in words
+        if operator == "$icontains":
+            return operand.lower() in words.lower()
+        return re.search(operand, words) is not None
+
+    return all(holds(operator, operand) for operator, operand in of_text.items())
 
 
 def lookup(metadata, key):

@@ -184,7 +184,11 @@ class IndexMachine(RuleBasedStateMachine):
         assert len(self.index.cross_modal_index) == len(self.model)
 
     def admitted(self, where):
-        return {i for i, d in self.model.items() if matches(where, d.metadata, i)}
+        return {
+            i
+            for i, d in self.model.items()
+            if matches(where, d.metadata, i, d.text if d.has_text else None)
+        }
 
     def scores(self, name, vector, admitted):
         """Return the brute-force score of every document that has a vector in a list."""

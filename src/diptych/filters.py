@@ -1,4 +1,4 @@
-"""The metadata filter: one small language, checked once, evaluated in SQL before every search.
+"""The filter: one small language, checked once, evaluated in SQL before every search.
 
 ::
 
@@ -7,6 +7,7 @@
     {"$or": [{"lang": "en"}, {"tags": {"$contains": "pump"}}]}
     {"$not": {"author.name": {"$in": ["A", "B"]}}}      a nested key, with a dot
     {"$id": ["a", "b"]}                                 documents by id, or one id
+    {"$text": {"$contains": "pump"}}                    what the text says; see ``filter_text``
 
 A key that a document lacks (or holds as null) satisfies only ``$ne``, ``$nin``, ``{"$exists": False}``
 and ``{"$empty": True}``. Numbers compare with numbers, strings with strings (by code point), true and
@@ -27,6 +28,7 @@ from typing import Any
 
 from diptych.checks import shown, text_fault
 from diptych.errors import FilterError
+from diptych.filter_text import TEXT, text_condition
 from diptych.reserved import REF_DOC_ID, is_reserved
 
 __all__ = [
@@ -41,7 +43,7 @@ __all__ = [
 ]
 
 Filter = Mapping[str, Any]
-"""A metadata filter in the language above; an empty one matches everything."""
+"""A filter in the language above; an empty one matches everything."""
 
 MAX_DEPTH = 16
 """How deep ``$and``, ``$or`` and ``$not`` may nest."""
@@ -94,7 +96,7 @@ def fields(metadata: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
 
 
 def compile_filter(where: Filter | None) -> tuple[str, list[Any]]:
-    """Return an SQL expression over ``documents.key`` and its parameters.
+    """Return an SQL expression over the table ``documents``, and its parameters.
 
     Raises:
         FilterError: An unknown operator, an operand of the wrong type, too deep a nesting, or too large.
@@ -103,7 +105,7 @@ def compile_filter(where: Filter | None) -> tuple[str, list[Any]]:
         return "TRUE", []
     _check_size(where)
     sql, parameters = _group(where, 0)
-    _check_conditions(sql.count(_FIELD))
+    _check_conditions(sql.count(_FIELD) + sql.count(TEXT))
     return sql, parameters
 
 
@@ -156,13 +158,15 @@ def _group(where: object, depth: int) -> _Sql:
         if not isinstance(key, str):
             raise FilterError(f"A filter has the key {shown(key)}; keys are strings.")
         if key in ("$and", "$or", "$not"):
-            terms.append(_combine(key, operand, depth))
+            terms.append(_combine(key, operand, depth, _group))
         elif key == "$id":
             terms.append(_ids(operand))
+        elif key == "$text":
+            terms.append(_of_text(operand, depth))
         elif key.startswith("$"):
             raise FilterError(
                 f"Unknown operator {shown(key)} at the top of a filter; expected a metadata key, $id, "
-                "$and, $or or $not."
+                "$text, $and, $or or $not."
             )
         else:
             terms.append(_conditions(_string("A filter", "as a key", key), operand))
@@ -170,7 +174,27 @@ def _group(where: object, depth: int) -> _Sql:
     return _join(terms, "AND", "TRUE")
 
 
-def _combine(operator: str, operand: object, depth: int) -> _Sql:
+def _of_text(where: object, depth: int) -> _Sql:
+    if not isinstance(where, Mapping) or not where:
+        raise FilterError(
+            f"$text was given {shown(where)}; expected conditions such as "
+            '{"$text": {"$contains": "pump"}}.'
+        )
+    if depth > MAX_DEPTH:
+        raise FilterError(f"A filter nests deeper than {MAX_DEPTH} levels. Flatten it.")
+    terms = []
+    for operator, operand in where.items():
+        if operator in ("$and", "$or", "$not"):
+            terms.append(_combine(operator, operand, depth, _of_text))
+        else:
+            terms.append(text_condition(operator, operand))
+        _check_conditions(len(terms))
+    return _join(terms, "AND", "TRUE")
+
+
+def _combine(
+    operator: str, operand: object, depth: int, of_each: Callable[[object, int], _Sql]
+) -> _Sql:
     if operator == "$not" and isinstance(operand, Mapping):
         operand = [operand]
     if not isinstance(operand, Sequence) or isinstance(operand, str):
@@ -179,7 +203,7 @@ def _combine(operator: str, operand: object, depth: int) -> _Sql:
         )
     listed = _as_lists(operand, "$and" if operator == "$and" else "$or")
     _check_conditions(len(listed))
-    terms = [_group(term, depth + 1) for term in listed]
+    terms = [of_each(term, depth + 1) for term in listed]
     if operator == "$and":
         return _join(terms, "AND", "TRUE")
     either, parameters = _join(terms, "OR", "FALSE")

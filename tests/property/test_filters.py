@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 from diptych.errors import FilterError
 from diptych.filters import compile_filter
 from diptych.storage import LocalStorage, Row, Space
-from filter_reference import FILTERS, METADATA, matches
+from filter_reference import FILTERS, METADATA, TEXTS, matches
 
 
-def stored(metadatas):
+def stored(metadatas, texts=None):
     storage = LocalStorage(None)
     storage.create({"text": Space(1, "s", "f")}, {})
     rows = [
-        Row(str(i), "t", None, None, None, json.dumps(m), None, 0, "c")
-        for i, m in enumerate(metadatas)
+        Row(str(i), text, None, None, None, json.dumps(m), None, 0, "c")
+        for i, (m, text) in enumerate(zip(metadatas, texts or ["t"] * len(metadatas), strict=True))
     ]
     storage.write(
         rows,
@@ -28,13 +28,15 @@ def stored(metadatas):
     return storage
 
 
-@given(st.lists(METADATA, min_size=1, max_size=6), FILTERS)
+@given(st.lists(st.tuples(METADATA, TEXTS), min_size=1, max_size=6), FILTERS)
 @settings(max_examples=400, deadline=None)
-def test_sql_filter_equals_python_filter(metadatas, where):
-    storage = stored(metadatas)
+def test_sql_filter_equals_python_filter(documents, where):
+    storage = stored(*zip(*documents, strict=True))
     with storage.reading() as state:
         found = (state.database.keys(where) - 1).tolist()
-    assert found == [i for i, metadata in enumerate(metadatas) if matches(where, metadata, str(i))]
+    assert found == [
+        i for i, (metadata, text) in enumerate(documents) if matches(where, metadata, str(i), text)
+    ]
 
 
 @given(FILTERS)

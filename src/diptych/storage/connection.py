@@ -14,6 +14,7 @@ from diptych.errors import ClosedError, CorruptionError, FormatError, StorageErr
 from diptych.storage.failures import advice, is_damage
 from diptych.storage.files import Files, quoted, repair_command
 from diptych.storage.layout import database_files
+from diptych.storage.patterns import Patterns
 from diptych.storage.schema import (
     APPLICATION_ID,
     FORMAT_VERSION,
@@ -76,11 +77,13 @@ class Connection:
         self.path = path
         self._mutex = threading.RLock()
         self._raw: sqlite3.Connection | None = None
+        self.patterns = Patterns()
         with self.translated():
             self._raw = connect(path, mode)
             for pragma in _PRAGMAS:
                 self._raw.execute(f"PRAGMA {pragma}")
             self._raw.create_function("lowered", 1, _lowered, deterministic=True)
+            self._raw.create_function("matched", 2, self.patterns.matched, deterministic=True)
         self.is_empty = False
         """Whether there are no tables yet: nothing was ever committed."""
         try:

@@ -120,10 +120,11 @@ class Database(Connection):
     def keys(self, where: Filter | None = None, limit: int | None = None) -> Keys:
         """Return the keys of the documents that a filter admits, ascending."""
         condition, parameters = compile_filter(where)
-        rows = self.all(
-            f"SELECT key FROM documents WHERE {condition} ORDER BY key LIMIT ?",
-            [*parameters, -1 if limit is None else limit],
-        )
+        with self.patterns.budget():
+            rows = self.all(
+                f"SELECT key FROM documents WHERE {condition} ORDER BY key LIMIT ?",
+                [*parameters, -1 if limit is None else limit],
+            )
         return self._as_keys(rows)
 
     def keys_of(self, ids: Iterable[str]) -> dict[str, int]:
