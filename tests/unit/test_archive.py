@@ -153,7 +153,7 @@ def put(name, value):
         ("vectors-00000.safetensors", tensors(lambda t: t.pop("text.rows")), "part 0"),
         ("vectors-00000.safetensors", tensors(put("text.rows", np.asarray([0, 1, 99]))), "not those of"),
         ("vectors-00000.safetensors", tensors(put("text.rows", np.asarray([3, 1, 0]))), "ascending"),
-        ("vectors-00000.safetensors", tensors(put("text.rows", np.asarray([0, 1, 2]))), "without text"),
+        ("vectors-00000.safetensors", tensors(put("text.rows", np.asarray([0, 1, 2]))), "no vector for text"),
         (
             "vectors-00000.safetensors",
             tensors(put("text.vectors", np.full((3, 16), np.nan, np.float32))),

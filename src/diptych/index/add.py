@@ -10,7 +10,6 @@ from itertools import islice
 from typing import TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from diptych.checks import at_least_one, shown
 from diptych.errors import (
@@ -22,6 +21,7 @@ from diptych.errors import (
     VectorError,
 )
 from diptych.index.embed import BadDocuments, Models, embed_documents, unreadable
+from diptych.index.given import Given, news, with_stored
 from diptych.index.other_folders import Moves, Rows, is_same, settle
 from diptych.report import AddReport, Failure
 from diptych.reserved import merged
@@ -46,9 +46,6 @@ T = TypeVar("T")
 ATTEMPTS = 5
 """How often a change is prepared while others may write, before they are kept out for it."""
 
-Given = Mapping[str, Mapping[str, ArrayLike]]
-"""For "text" and "image", vectors by document id that were made elsewhere."""
-
 
 @dataclass(frozen=True, slots=True)
 class Readings:
@@ -65,11 +62,15 @@ class Readings:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A document to store, and the key of the one that it replaces, or 0."""
+    """A document to store, and the key of the one that it replaces, or 0.
+
+    Where the text and the picture of that one are the same, ``keeps`` says that its vectors may be kept.
+    """
 
     document: Document
     row: Row
     replaced: int
+    keeps: bool = False
 
 
 def batches(
@@ -165,13 +166,16 @@ def store_batch(
         spaces = spaces_now(storage)
         if check is not None:
             check(spaces)
-        plan = plan_batch(storage, rows, replace=replace, moves=readings.moves)
+        plan = plan_batch(storage, rows, replace=replace, moves=readings.moves, given=given)
         written: list[Change] = plan.changes
         unread: list[Failure] = []
         if not dry_run:
             updated = {**plan.relabelled, **plan.moved}
+            kept = {c.document.id: c.replaced for c in plan.changes if c.keeps}
+            with storage.reading() as state:
+                vectors = with_stored(state, kept, given)
             written, unread = _write(
-                storage, models, plan.changes, updated, given, spaces,
+                storage, models, plan.changes, updated, vectors, spaces,
                 some_are_good=some_are_good or bool(plan.skipped),
             )  # fmt: skip
         added = sum(1 for change in written if not change.replaced)
@@ -216,7 +220,12 @@ def spaces_now(storage: LocalStorage) -> Mapping[str, Space]:
 
 
 def plan_batch(
-    storage: LocalStorage, rows: Rows, *, replace: bool, moves: Moves | None = None
+    storage: LocalStorage,
+    rows: Rows,
+    *,
+    replace: bool,
+    moves: Moves | None = None,
+    given: Given | None = None,
 ) -> Plan:
     """Compare documents with what is stored.
 
@@ -225,11 +234,12 @@ def plan_batch(
         rows: The documents and their rows, by id.
         replace: Whether a document may take the place of one with the same id.
         moves: Folders that are known to have been moved; more is added.
+        given: Vectors that come with the documents; another one than is stored is a change.
 
     Raises:
         DocumentError: One changed, and ``replace`` is not allowed.
     """
-    keys, stored, incomplete = _stored(storage, list(rows))
+    keys, stored, incomplete = _stored(storage, list(rows), given or {}, replace=replace)
     before_by_id = {i: stored[key] for i, key in keys.items() if key in stored}
     rows, refused = settle(rows, before_by_id, set() if moves is None else moves)
     plan = Plan([], {}, {}, set(), refused)
@@ -250,16 +260,17 @@ def plan_batch(
         elif before.content == row.content and key not in incomplete:
             plan.relabelled[key] = row
         else:
-            plan.changes.append(Change(document, row, key))
+            plan.changes.append(Change(document, row, key, before.content == row.content))
     return plan
 
 
 def _stored(
-    storage: LocalStorage, ids: Sequence[str]
+    storage: LocalStorage, ids: Sequence[str], given: Given, *, replace: bool
 ) -> tuple[dict[str, int], dict[int, Row], set[int]]:
     """Return the keys and the rows of those ids that are stored, and the keys that lack something.
 
-    After a damage, documents can lack a vector or their picture; adding them again mends that.
+    After a damage, documents can lack a vector or their picture; adding them again mends that. A vector
+    that is given and is not the stored one is lacking, too.
     """
     with storage.reading() as state:
         if state.database is None:
@@ -272,6 +283,7 @@ def _stored(
             if must and (index := state.indexes.get(name)) is not None:
                 has = index.has(np.asarray(must, np.int64))
                 incomplete.update(key for key, there in zip(must, has, strict=True) if not there)
+        incomplete |= news(state, keys, given, replace=replace)
         return keys, rows, incomplete
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -145,9 +145,18 @@ def _check_dimensions(name: str, way: Callable[[Vectors], Any], start: int, end:
 
 
 def check_can_add(
-    stored: Mapping[str, Space], models: Models, documents: Sequence[Document]
+    stored: Mapping[str, Space],
+    models: Models,
+    documents: Sequence[Document],
+    given: Mapping[str, Container[str]],
 ) -> None:
     """Refuse documents that an index has a list for, but this object no encoder.
+
+    Args:
+        stored: The models of the vectors of the index.
+        models: Those of this object.
+        documents: What is to be added.
+        given: For "text" and "image", the ids of documents that come with a vector.
 
     Raises:
         InvalidArgument: An encoder is missing.
@@ -163,7 +172,8 @@ def check_can_add(
                 f"Documents with {name} cannot be added: the index was opened without a {_ROLE[name]}. "
                 f"It was built with {named(stored[name])}; open it with that one."
             )
-        if name == "image" and not any(document.has_text for document in documents):
+        words = given.get("text", ()) if models.text is not None else ()
+        if name == "image" and not any(d.has_text or d.id in words for d in documents):
             raise InvalidArgument(
                 "Pictures without words were given to an index without an image encoder; nothing "
                 "could ever find them. Pass image_encoder= when you create the index."

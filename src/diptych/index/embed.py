@@ -76,6 +76,9 @@ def embed_documents(
 ) -> VectorRows:
     """Return the vectors of a batch, by list, with the positions that they belong to.
 
+    A given vector counts also where the document has no text or no picture of its own: a picture
+    without words can be found by the text vector that came with it.
+
     Args:
         models: The encoders.
         documents: The batch.
@@ -88,18 +91,16 @@ def embed_documents(
     rows: dict[str, tuple[NDArray[np.int64], Vectors]] = {}
     text, image = models.text, models.image
     if text is not None:
-        at = _positions(documents, "has_text")
+        known = given.get("text", {})
+        at = _positions(documents, "has_text", known)
         texts = [documents[i].text or "" for i in at]
-        made = _embed(
-            text, text.encode_document, texts, [documents[i].id for i in at], given.get("text", {})
-        )
+        made = _embed(text, text.encode_document, texts, [documents[i].id for i in at], known)
         rows["text"] = at, _good("text", made, at)
     if image is not None:
-        at = _positions(documents, "has_image")
-        images = [picture for i in at if (picture := documents[i].image) is not None]
-        made = _embed(
-            image, image.encode_image, images, [documents[i].id for i in at], given.get("image", {})
-        )
+        known = given.get("image", {})
+        at = _positions(documents, "has_image", known)
+        images: list[Any] = [documents[i].image for i in at]  # None only where a vector is given
+        made = _embed(image, image.encode_image, images, [documents[i].id for i in at], known)
         rows["image"] = at, _good("image", made, at)
     if rows:
         rows["cross_modal"] = _fuse_documents(models.fusion, rows)
@@ -305,8 +306,11 @@ def _give(
             found[i][name] = vectors[at : at + 1]
 
 
-def _positions(documents: Sequence[Document], which: str) -> NDArray[np.int64]:
-    return np.asarray([i for i, d in enumerate(documents) if getattr(d, which)], np.int64)
+def _positions(
+    documents: Sequence[Document], which: str, given: Mapping[str, ArrayLike]
+) -> NDArray[np.int64]:
+    has = [i for i, d in enumerate(documents) if getattr(d, which) or d.id in given]
+    return np.asarray(has, np.int64)
 
 
 def _origin(encoder: TextEncoder | ImageEncoder) -> str:

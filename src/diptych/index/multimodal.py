@@ -205,7 +205,8 @@ class MultimodalIndex:
             documents: Any iterable; read lazily.
             batch_size: How many are encoded and committed together.
             show_progress: Show a progress bar on standard error.
-            text_vectors: Vectors of texts by document id, made elsewhere with the same model.
+            text_vectors: Vectors of texts by document id, made elsewhere with the same model. A document
+                without text is found by such a vector too.
             image_vectors: Vectors of pictures by document id, likewise.
 
         Returns:
@@ -234,7 +235,8 @@ class MultimodalIndex:
         """Store documents, replacing those that are stored under the same id with other content.
 
         Arguments and errors are those of :meth:`add`. A document of which only metadata, group or
-        order changed is not encoded again.
+        order changed is not encoded again. A vector that is given and differs from the stored one
+        (1 − cosine ≥ 1e-4) replaces it.
 
         What ``diptych.read`` returned replaces its files as a whole: when everything is stored, the
         documents that a file gave before and does not give any more are removed. Files that could not
@@ -524,7 +526,7 @@ class MultimodalIndex:
         reading = documents if isinstance(documents, Reading) else None
         readings = Readings(reading.origin_of) if reading is not None else None
         for batch in batches(documents, batch_size, show_progress=show_progress):
-            check_can_add(self._storage.spaces, self._models, batch)
+            check_can_add(self._storage.spaces, self._models, batch, given)
             if self._storage.is_new and not dry_run:
                 spaces = self._spaces()
                 if self.path is not None:

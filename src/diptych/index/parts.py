@@ -183,12 +183,7 @@ def _vectors(
     vectors = {}
     for name, lines in tensors.lines.items():
         first, last = np.searchsorted(lines, [start, start + len(documents)]).tolist()
-        places = lines[first:last] - start
-        if name != "cross_modal" and not all(
-            getattr(documents[at], f"has_{name}") for at in places.tolist()
-        ):
-            raise ValueError(f"a document without {name} has a vector in {name}_index")
-        vectors[name] = places, tensors.vectors(name, first, last)
+        vectors[name] = lines[first:last] - start, tensors.vectors(name, first, last)
     return vectors
 
 
