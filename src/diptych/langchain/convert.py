@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from langchain_core.documents import Document
 from langchain_core.documents.base import Blob
-from pydantic import PrivateAttr
 
-from diptych.cards import cards
 from diptych.checks import list_of
-from diptych.errors import DiptychError, InvalidArgument, MediaError
+from diptych.errors import DiptychError, InvalidArgument
 from diptych.index import MultimodalIndex
+from diptych.langchain.placeholder import is_placeholder, placeholder, stands_for
+from diptych.langchain.reference import (
+    REFERENCE_KEYS,
+    image_reference,
+    own_reference,
+    picture_metadata,
+    referenced,
+    words_and_picture,
+)
+from diptych.langchain.retrieved import UNIT_KEYS, RetrievedDocument
 from diptych.metadata import source_label, storable
 from diptych.reserved import RESERVED_KEY, place_of, without_reserved
 from diptych.types import Document as Stored
@@ -25,7 +32,9 @@ __all__ = [
     "RESERVED_KEY",
     "RetrievedDocument",
     "image_reference",
+    "is_placeholder",
     "picture_metadata",
+    "placeholder",
     "to_document",
     "to_fused",
     "to_fused_document",
@@ -35,44 +44,20 @@ __all__ = [
     "with_base64",
 ]
 
-REFERENCE_KEYS = ("path", "mime_type", "sha256", "name", "width", "height")
-"""What is said of a picture in metadata, where the picture itself never is."""
-
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 _MOST_PARTS = 100
 """So many parts and pictures are looked for, of a document that has been serialized."""
 
 
-class RetrievedDocument(Document):
-    """A LangChain document that still knows its pictures, for the step that builds the prompt.
-
-    ``page_content`` and ``metadata`` hold text and references only, so nothing large reaches traces
-    or stored chat histories. The pictures themselves do not survive serialization; what is left
-    then are the references, which ``to_content_blocks`` resolves (with ``index=`` in all cases).
-    """
-
-    _fused: FusedDocument | None = PrivateAttr(default=None)
-
-    @classmethod
-    def lc_id(cls) -> list[str]:
-        """Return the id of ``Document``, as which it is loaded again."""
-        return Document.lc_id()
-
-    def _repr_html_(self) -> str | None:
-        return None if self._fused is None else cards([self._fused])
-
-    @property
-    def fused(self) -> FusedDocument | None:
-        """What diptych retrieved; None after serialization."""
-        return self._fused
-
-
 def to_document(stored: Stored) -> Document:
-    """Return one stored document, with its metadata as it was given."""
+    """Return one stored document, with its metadata as it was given.
+
+    A picture without words has its placeholder as ``page_content``.
+    """
     metadata = dict(stored.metadata)
     if stored.image is None:
         return Document(stored.text or "", metadata=metadata, id=stored.id)
-    document = RetrievedDocument(page_content=stored.text or "", metadata=metadata, id=stored.id)
+    content = stored.text if stored.text and stored.has_text else placeholder(stored.image)
+    document = RetrievedDocument(page_content=content, metadata=metadata, id=stored.id)
     document._fused = FusedDocument((stored,), 0.0, (), stored.id)
     return document
 
@@ -80,7 +65,8 @@ def to_document(stored: Stored) -> Document:
 def with_base64(document: Document) -> Document:
     """Return a document whose ``page_content`` is its picture in base64, made to fit; see there.
 
-    A picture that can no longer be read keeps its caption.
+    Its caption, "" without one, is in the metadata then. A picture that can no longer be read keeps
+    its caption, or its placeholder, as ``page_content``.
     """
     if not isinstance(document, RetrievedDocument) or document.fused is None:
         return document
@@ -91,14 +77,15 @@ def with_base64(document: Document) -> Document:
         content = None
     if content is None:
         return document
-    metadata = {**document.metadata, "caption": document.page_content}
+    metadata = {**document.metadata, "caption": document.fused.text}
     return Document(content, metadata=metadata, id=document.id)
 
 
 def to_fused_document(fused: FusedDocument) -> RetrievedDocument:
     """Return one retrieved unit of related documents.
 
-    Its text is that of all parts in reading order, its metadata that of the part found first, and
+    Its text is that of all parts in reading order; of pictures without words, their placeholders. Its
+    metadata is that of the part found first, and
 
     - ``images``: for each picture ``path`` (None when it has none), ``mime_type``, ``sha256``,
       ``name``, ``width`` and ``height`` (None when it can no longer be read);
@@ -122,8 +109,9 @@ def to_fused_document(fused: FusedDocument) -> RetrievedDocument:
     ]
     metadata["document_ids"] = [document.id for document in documents]
     metadata["sources"] = list(dict.fromkeys([document.source for document in documents]))
-    document = RetrievedDocument(page_content=fused.text, metadata=metadata, id=fused.id)
-    document._fused = fused
+    content = fused.text or "\n\n".join(map(placeholder, fused.images))
+    document = RetrievedDocument(page_content=content, metadata=metadata, id=fused.id)
+    document._fused, document._is_unit = fused, True
     return document
 
 
@@ -137,18 +125,20 @@ def to_stored(document: Document, document_id: str) -> Stored:
     Under ``RESERVED_KEY`` its metadata may say ``group`` and ``order``; nothing else that stands
     there is taken, and nothing of it is stored as metadata.
 
+    The placeholder of its picture is not stored as words.
+
     Raises:
-        DocumentError: No text and no picture, or metadata that is not JSON.
+        DocumentError: No text and no picture, a placeholder of a picture that is not at hand, or
+            metadata that is not JSON.
         InvalidArgument: Several documents that were fused into one.
     """
     fused = document.fused if isinstance(document, RetrievedDocument) else None
-    text = document.page_content
     place = place_of(document.metadata)
     metadata = without_reserved(document.metadata)
     if fused is None:
-        image = _referenced(_own_reference(metadata))
+        text, image = words_and_picture(document.page_content, metadata, document_id)
         return Stored(
-            text=text if text or image is None else None,
+            text=text,
             image=image,
             metadata=metadata,
             id=document_id,
@@ -161,9 +151,16 @@ def to_stored(document: Document, document_id: str) -> Stored:
             "retriever; it cannot be stored as one. Get the parts by metadata['document_ids']."
         )
     (before,) = fused.documents
+    if (
+        isinstance(document, RetrievedDocument) and document._is_unit
+    ):  # what the retriever has put in is not the user's
+        metadata = {key: value for key, value in metadata.items() if key not in UNIT_KEYS}
+        metadata |= {key: before.metadata[key] for key in UNIT_KEYS if key in before.metadata}
+    text = document.page_content
+    has_words = before.image is None or not stands_for(text, before.image.sha256)
     return dataclasses.replace(
         before,
-        text=text or None,
+        text=(text or None) if has_words else None,
         metadata=metadata,
         id=document_id,
         group=before.group if place.group is None else place.group,
@@ -185,24 +182,6 @@ def to_fused(
     given = list_of("documents", documents, kinds, "documents")
     found = [one if isinstance(one, FusedDocument) else _restored(one, index) for one in given]
     return [fused for fused in found if fused is not None]
-
-
-def image_reference(image: Image) -> dict[str, Any]:
-    """Return what metadata says of a picture: everything but the picture."""
-    reference: dict[str, Any] = dict.fromkeys(REFERENCE_KEYS)
-    reference |= {"path": str(image.path) if image.path else None, "name": image.name}
-    try:
-        reference["sha256"] = image.sha256
-        reference["mime_type"] = image.mime
-        reference["width"], reference["height"] = image.size
-    except (DiptychError, OSError):
-        pass
-    return reference
-
-
-def picture_metadata(image: Image) -> dict[str, Any]:
-    """Return what the metadata of a picture's own document says of it: ``image_path`` and the like."""
-    return {f"image_{name}": value for name, value in image_reference(image).items()}
 
 
 def to_image(value: Any) -> Image:
@@ -278,37 +257,16 @@ def _rebuilt(document: Document) -> list[Stored]:
     identity = storable(document.id or "") or "retrieved"
     kept = {k: source_label(document.metadata.get(k)) for k in ("source", "page")}
     metadata = {k: v for k, v in kept.items() if v is not None}
-    parts = []
-    if document.page_content.strip():
-        parts.append(Stored(text=storable(document.page_content), metadata=metadata, id=identity))
+    pictures = []
     said = document.metadata.get("images")
     references = said if isinstance(said, list | tuple) else []
     for at, reference in enumerate(
-        (references or [_own_reference(document.metadata)])[:_MOST_PARTS]
+        (references or [own_reference(document.metadata)])[:_MOST_PARTS]
     ):
-        image = _referenced(reference)
+        image = referenced(reference)
         if image is not None:
-            parts.append(Stored(image=image, metadata=metadata, id=f"{identity}#{at}"))
-    return parts
-
-
-def _referenced(reference: Any) -> Image | None:
-    """Return the picture that metadata names by its path and the hash of its content.
-
-    Without the hash, metadata of unknown origin could name any picture on this machine. Nothing is
-    opened here; whoever reads the picture compares the hash.
-    """
-    if not isinstance(reference, Mapping):
-        return None
-    path, digest, name = (reference.get(key) for key in ("path", "sha256", "name"))
-    if not (isinstance(path, str) and isinstance(digest, str) and _SHA256.fullmatch(digest)):
-        return None
-    try:
-        return Image(path, name=storable(name) if isinstance(name, str) else "", sha256=digest)
-    except MediaError:  # a URL, or no path at all
-        return None
-
-
-def _own_reference(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the reference that ``add_images`` has put into the metadata of a picture."""
-    return {key: metadata.get(f"image_{key}") for key in REFERENCE_KEYS}
+            pictures.append(Stored(image=image, metadata=metadata, id=f"{identity}#{at}"))
+    text = storable(document.page_content)
+    if not text.strip() or (pictures and is_placeholder(text)):
+        return pictures
+    return [Stored(text=text, metadata=metadata, id=identity), *pictures]

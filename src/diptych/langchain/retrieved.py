@@ -1,0 +1,97 @@
+"""A LangChain document that knows its pictures, and is the same whatever query found it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from langchain_core.documents import Document
+from langchain_core.load.serializable import SerializedConstructor, SerializedNotImplemented
+from pydantic import PrivateAttr
+
+from diptych.cards import cards
+from diptych.errors import DiptychError
+from diptych.types import FusedDocument
+
+__all__ = ["PER_QUERY", "UNIT_KEYS", "RetrievedDocument"]
+
+PER_QUERY = ("score", "evidence")
+"""What the metadata of a retrieved unit says of the query, and not of the documents."""
+
+UNIT_KEYS = (*PER_QUERY, "images", "document_ids", "sources")
+"""What a retriever puts into the metadata of a unit."""
+
+
+class RetrievedDocument(Document):
+    """A LangChain document that still knows its pictures, for the step that builds the prompt.
+
+    ``page_content`` and ``metadata`` hold text and references only, so nothing large reaches traces
+    or stored chat histories. The pictures themselves do not survive serialization; what is left
+    then are the references, which ``to_content_blocks`` resolves (with ``index=`` in all cases).
+
+    Score and evidence differ from query to query, and which part of a unit is found first does too.
+    They are in the metadata, but neither ``==`` nor ``langchain_core.load.dumps`` looks at them, so
+    that what merges the answers to several queries sees one document. What is dumped has the id and
+    the metadata of the part that comes first in reading order.
+    """
+
+    _fused: FusedDocument | None = PrivateAttr(default=None)
+    _is_unit: bool = PrivateAttr(default=False)
+
+    @classmethod
+    def lc_id(cls) -> list[str]:
+        """Return the id of ``Document``, as which it is loaded again."""
+        return Document.lc_id()
+
+    def to_json(self) -> SerializedConstructor | SerializedNotImplemented:
+        """Return what ``dumps`` writes: a plain document, without score and evidence."""
+        told = super().to_json()
+        if self._is_unit and told["type"] == "constructor":
+            identity, metadata = _lasting(self)
+            told["kwargs"] |= {"id": identity, "metadata": metadata}
+        return told
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether the other is the same document, found by this query or by another one."""
+        if not isinstance(other, Document):
+            return NotImplemented
+        if self.page_content != other.page_content or _lasting(self) != _lasting(other):
+            return False
+        theirs = other._fused if isinstance(other, RetrievedDocument) else None
+        return _equal_pictures(self._fused, theirs)
+
+    __hash__ = None  # type: ignore[assignment]  # it can be changed, as any LangChain document
+
+    def _repr_html_(self) -> str | None:
+        return None if self._fused is None else cards([self._fused])
+
+    @property
+    def fused(self) -> FusedDocument | None:
+        """What diptych retrieved; None after serialization."""
+        return self._fused
+
+
+def _lasting(document: Document) -> tuple[str | None, dict[Any, Any]]:
+    """Return id and metadata of a document without what differs from query to query."""
+    if not isinstance(document, RetrievedDocument) or not document._is_unit:
+        return document.id, document.metadata
+    now, fused = document.metadata, document._fused
+    unit = {key: now[key] for key in UNIT_KEYS if key in now and key not in PER_QUERY}
+    own = {key: value for key, value in now.items() if key not in UNIT_KEYS}
+    identity = document.id
+    if fused is not None and fused.documents[0].id != fused.id:
+        # Another query finds another part of the unit first. What the user has changed stays.
+        leading, before = fused.documents[0], fused.metadata
+        changed = {k: v for k, v in own.items() if k not in before or before[k] != v}
+        own = {k: v for k, v in leading.metadata.items() if k not in UNIT_KEYS} | changed
+        identity = leading.id if identity == fused.id else identity
+    return identity, own | unit
+
+
+def _equal_pictures(one: FusedDocument | None, other: FusedDocument | None) -> bool:
+    """Return whether two documents have equal pictures, as far as both know theirs."""
+    if one is None or other is None or one is other:
+        return True
+    try:
+        return one.images == other.images
+    except (DiptychError, OSError):  # a file that is gone, and whose hash nobody knows
+        return False
