@@ -127,6 +127,20 @@ def test_picture_that_cannot_be_read_is_reported_and_the_text_embedded(path):
         assert len(index.cross_modal_index) == 13
 
 
+def test_document_that_nothing_finds_any_more_is_reported(tmp_path):
+    with MultimodalIndex(StubText(), path=tmp_path / "index") as index:
+        given = {"shown": np.eye(1, 16)[0]}
+        shown = Document(None, Image(png("red")), id="shown")
+        index.add([shown, Document("words", id="words")], text_vectors=given)
+    kept = reembed(tmp_path / "index", StubText())
+    assert kept.failed == ()
+    done = reembed(tmp_path / "index", StubText(space="another", fingerprint="another-1"))
+    assert [failure.id for failure in done.failed] == ["shown"]
+    assert "add the document again with a vector" in done.failed[0].reason
+    again = reembed(tmp_path / "index", StubText(), StubImage())
+    assert again.failed == ()
+
+
 def test_bad_calls_say_what_to_do(path, tmp_path):
     with pytest.raises(InvalidArgument, match="needs a text encoder"):
         reembed(path)

@@ -17,7 +17,7 @@ from diptych.index.embed import BadDocuments, Models, embed_documents, unreadabl
 from diptych.index.snapshot import Snapshot
 from diptych.index.trust import trust
 from diptych.report import Failure
-from diptych.storage import LocalStorage, Space
+from diptych.storage import LocalStorage, Space, State
 from diptych.types import Document
 from diptych.vectors import Vectors
 
@@ -35,6 +35,7 @@ class ReembedReport:
         resumed: How many of them had theirs from an earlier call that was interrupted.
         failed: Pictures that could not be read, and texts and pictures of which an encoder made nothing
             that can be compared, such as NaN; their documents have no vector for them, and keep the rest.
+            Also documents that had a vector, and of which these models make none: nothing finds them.
     """
 
     documents: int
@@ -132,6 +133,7 @@ def _vectors(
                     for document, row in zip(documents, there, strict=True)
                     if not np.isnan(row).any()
                 }
+        had = _with_vector(state, keys)
     failed: list[Failure] = []
     bad: set[Part] = set()
     by_key = dict(zip(keys, documents, strict=True))
@@ -149,7 +151,24 @@ def _vectors(
             failed.append(Failure(document.id, document.source, str(reason)))
             rest = _without(document, part)
             by_key.pop(key) if rest is None else by_key.update({key: rest})
-    return {name: (order[at], rows) for name, (at, rows) in made.items() if len(at)}, failed, bad
+    found = {name: (order[at], rows) for name, (at, rows) in made.items() if len(at)}
+    has = {int(key) for at, _ in found.values() for key in at}
+    said = {failure.id for failure in failed}
+    lost = [d for k, d in zip(keys, documents, strict=True) if k in had - has and d.id not in said]
+    return found, failed + [Failure(d.id, d.source, _LOST) for d in lost], bad
+
+
+_LOST = (
+    "It had a vector, which was given with it or made by a model that is not there any more, and these "
+    "models make none of what it holds; so nothing finds it. Give reembed an encoder for it, or add the "
+    "document again with a vector."
+)
+
+
+def _with_vector(state: State, keys: Sequence[int]) -> set[int]:
+    """Return which documents have a vector in any list."""
+    asked = np.asarray(keys, np.int64)
+    return {int(key) for index in state.indexes.values() for key in asked[index.has(asked)]}
 
 
 def _at_fault(
