@@ -66,7 +66,7 @@ class IndexMachine(RuleBasedStateMachine):
     @initialize(persistent=st.booleans())
     def open(self, persistent):
         self.path = self.folder / "index" if persistent else None
-        self.index = self.opened()
+        self.index, self.other = self.opened(), None
 
     def opened(self):
         return MultimodalIndex(
@@ -76,6 +76,7 @@ class IndexMachine(RuleBasedStateMachine):
     def teardown(self):
         if hasattr(self, "index"):
             self.index.close()
+            self.let_go_of_the_other()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @rule(batch=BATCHES, size=st.sampled_from([1, 2, 64]))
@@ -119,6 +120,18 @@ class IndexMachine(RuleBasedStateMachine):
         assert self.index.text_index.search(query, 20) == before
 
     @rule()
+    def go_on_with_another_object(self):
+        """Both stay open, and each changes the index in its turn."""
+        if self.path is not None:
+            self.index, self.other = self.other or self.opened(), self.index
+
+    @rule()
+    def let_go_of_the_other(self):
+        if self.other is not None:
+            self.other.close()
+            self.other = None
+
+    @rule()
     def compact(self):
         self.index.compact()
 
@@ -131,6 +144,7 @@ class IndexMachine(RuleBasedStateMachine):
     def change_model(self):
         if self.path is None or not (self.path / "store.sqlite3").exists():
             return
+        self.let_go_of_the_other()
         self.index.close()
         self.text_dim = 8 + (self.text_dim + 1) % 3
         reembed(self.path, StubText(self.text_dim), StubJoint(6), batch_size=3)
@@ -142,6 +156,7 @@ class IndexMachine(RuleBasedStateMachine):
             return
         copy = self.folder / f"{self.path.name}+"
         backup(self.path, copy)
+        self.let_go_of_the_other()
         self.index.close()
         self.path = copy
         self.index = self.opened()

@@ -12,7 +12,7 @@
     ├── MissingExtra (ImportError)         an optional package is not installed
     ├── NotFitted (RuntimeError)           an aligner or fusion model used before ``fit``
     └── StorageError (OSError)             the folder could not be read or written
-        ├── LockedError                    another process or object is writing to it
+        ├── LockedError                    another process is writing to it
         ├── Conflict                       others kept changing the same documents
         ├── FormatError                    not an index, or one of a newer diptych
         ├── CorruptionError                the stored files contradict each other
@@ -82,7 +82,7 @@ class StorageError(DiptychError, OSError):
 
 
 class LockedError(StorageError):
-    """Another process, or another object of this one, is writing to the same folder."""
+    """Another process is writing to the folder, or a repair would need it for itself."""
 
 
 class Conflict(StorageError):

@@ -73,7 +73,7 @@ def verify(
         FormatError: There is no index, or one of a newer version.
         CorruptionError: The index can only be restored from a backup.
         StorageError: A repair was asked for, and a file could not be read, which is not damage.
-        LockedError: Another process or object is writing, and a repair was asked for.
+        LockedError: Others are writing, also another object of this process, and a repair was asked for.
     """
     return verify_folder(
         checked_path("path", path), deep=deep, repair=repair, lock_timeout=lock_timeout
@@ -112,7 +112,7 @@ def drop_namespace(path: StrPath, name: str, *, lock_timeout: float = 0.5) -> bo
 
     Raises:
         InvalidArgument: The name is none.
-        LockedError: Another process or object is writing to it.
+        LockedError: Others are writing to it, also another object of this process.
     """
     return _drop_namespace(checked_path("path", path), name, lock_timeout=lock_timeout)
 
@@ -129,7 +129,7 @@ def copy_index(index: MultimodalIndex, path: StrPath) -> None:
 
     Raises:
         EncoderMismatch: The folder was filled with other models.
-        LockedError: Another process or object is writing to the folder.
+        LockedError: Another process is writing to the folder.
     """
     copy_into_folder(index, checked_path("path", path))
 
@@ -168,7 +168,7 @@ def import_index(file: StrPath, path: StrPath, *, lock_timeout: float = 0.5) -> 
     Raises:
         FormatError: The file is no export, of a newer version, or damaged.
         EncoderMismatch: The index holds vectors of other models.
-        LockedError: Another process or object is writing to the folder.
+        LockedError: Another process is writing to the folder.
     """
     return import_file(
         checked_path("file", file), checked_path("path", path), lock_timeout=lock_timeout
@@ -206,7 +206,7 @@ def reembed(
         FormatError: There is no index.
         InvalidArgument: No encoder is given, or something that is none.
         VectorError: An encoder returned vectors that cannot be stored.
-        LockedError: Another process or object is writing to the folder.
+        LockedError: Another process is writing to the folder.
     """
     check_encoders(text_encoder, image_encoder, fusion_model)
     fusion = fusion_model or ConcatFusion(

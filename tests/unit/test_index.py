@@ -10,7 +10,6 @@ from diptych.errors import (
     EncoderMismatch,
     FilterError,
     InvalidArgument,
-    LockedError,
     VectorError,
 )
 from pace import join
@@ -374,13 +373,12 @@ class TestPersistence:
             with pytest.raises(InvalidArgument, match="opened without a text encoder"):
                 index.add([Document("x")])
 
-    def test_second_writer_is_refused(self, tmp_path):
+    def test_second_writer_of_the_process_is_let_in(self, tmp_path):
         index = new_index(tmp_path / "index")
         index.add(CORPUS)
         other = new_index(tmp_path / "index")
-        with pytest.raises(LockedError, match="written by another process or object"):
-            other.add([Document("x", id="x")])
-        assert other.ids() == ["t1", "i1", "b1"]
+        other.add([Document("x", id="x")])
+        assert other.ids() == index.ids() == ["t1", "i1", "b1", "x"]
 
     def test_closed_index_says_so(self, path):
         index = new_index(path)

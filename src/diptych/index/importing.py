@@ -37,7 +37,7 @@ def import_file(file: Path, folder: Path, *, lock_timeout: float) -> AddReport:
     Raises:
         FormatError: The file is no export, of a newer version, or damaged.
         EncoderMismatch: The index holds vectors of other models.
-        LockedError: Another process or object is writing to the folder.
+        LockedError: Another process is writing to the folder.
         StorageError: A disk failed or is full.
     """
     origin = Origin(file)

@@ -217,7 +217,7 @@ class MultimodalIndex:
             DocumentError: Two documents of a batch, or one here and one stored, share an id but not
                 their content. Nothing of that batch is stored. ``upsert`` replaces.
             VectorError: An encoder returned no array of vectors, or none in this call that can be stored.
-            LockedError: Another process or object is writing to the folder.
+            LockedError: Another process is writing to the folder.
             Conflict: Others changed the same documents again and again meanwhile.
         """
         given = _given(text_vectors, image_vectors)
@@ -279,7 +279,7 @@ class MultimodalIndex:
 
         Raises:
             InvalidArgument: Nothing was read, and something is stored.
-            LockedError: Another process or object is writing to the folder.
+            LockedError: Another process is writing to the folder.
         """
         newest = self._newest()
         report = self._store(reading, batch_size, show_progress, {}, replace=True, dry_run=dry_run)

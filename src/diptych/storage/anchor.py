@@ -15,7 +15,10 @@ from pathlib import Path
 from diptych.errors import StorageError
 from diptych.storage.failures import is_missing, unreadable
 
-__all__ = ["Anchor", "replaced"]
+__all__ = ["Anchor", "Seen", "replaced"]
+
+Seen = tuple[tuple[int, int], tuple[int, int, int]]
+"""Which file is at a path, and what it is like: device and inode; size and times."""
 
 
 class Anchor:
@@ -54,12 +57,23 @@ class Anchor:
                 renew()
                 self._version = version
 
-    def settle(self) -> None:
-        """Take over what the file is like after a write of this store."""
+    def settle(self) -> Seen | None:
+        """Take over what the file is like after a write of this store, and return it.
+
+        None where it is another file, or none; the next check says so.
+        """
         try:
             file, version = self._look()
         except StorageError:
-            return  # said by the next check
+            return None
+        if file != self._file:
+            return None
+        self._version = version
+        return file, version
+
+    def adopt(self, seen: Seen) -> None:
+        """Take over what the file was like after a write of another store of this process."""
+        file, version = seen
         if file == self._file:
             self._version = version
 
@@ -71,7 +85,7 @@ class Anchor:
         except StorageError:
             return False
 
-    def _look(self) -> tuple[tuple[int, int], tuple[int, int, int]]:
+    def _look(self) -> Seen:
         try:
             found = os.stat(self._path)
         except OSError as error:

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from diptych.errors import ClosedError, CorruptionError, StorageError
+from diptych.errors import ClosedError, CorruptionError, FormatError, StorageError
 from diptych.image import Image
 from diptych.storage.anchor import Anchor, replaced
 from diptych.storage.approximate import IndexKind
@@ -27,7 +27,7 @@ from diptych.storage.faiss_index import Keys, VectorIndex
 from diptych.storage.files import Files, make_folder
 from diptych.storage.layout import DATABASE, NAMESPACES, SEAL
 from diptych.storage.loaded import Loaded
-from diptych.storage.locks import ReadWriteLock, WriterLock
+from diptych.storage.locks import ReadWriteLock
 from diptych.storage.network import warn_of_network
 from diptych.storage.pictures import PicturePolicy, Pictures
 from diptych.storage.pool import Pool
@@ -36,6 +36,7 @@ from diptych.storage.seal import CONNECTED, break_seal, is_sealed, seal
 from diptych.storage.unborn import check_is_free
 from diptych.storage.verify import check_database
 from diptych.storage.writer import VectorRows, Writer, sweep
+from diptych.storage.writer_lock import HELD, Shared, WriterLock
 
 __all__ = ["LocalStorage", "State", "VectorRows"]
 
@@ -88,6 +89,7 @@ class LocalStorage:
         self._threads = threading.RLock()
         self._of_thread = threading.local()
         self._writer: Writer | None = None
+        self._round = 0
         self._pool: Pool | None = None
         self._anchor: Anchor | None = None
         self._process_lock = WriterLock(path, lock_timeout) if path else None
@@ -96,10 +98,7 @@ class LocalStorage:
         _STORES.add(self)
         if path is not None and self._files is not None and is_there(path):
             self._files.check_layout()
-            if self._files.has(DATABASE):
-                self._open(self._files)
-            else:
-                check_is_free(self._files)
+            self._open_if_there(self._files)
 
     @property
     def is_new(self) -> bool:
@@ -126,17 +125,21 @@ class LocalStorage:
             return
         with self._new_state() as state:
             self._of_thread.state = state
+            inside = _stores_read_by_this_thread()
+            inside.append(self)
             try:
                 yield state
             finally:
                 self._of_thread.state = None
+                if self in inside:  # a forked child starts with none
+                    inside.remove(self)
 
     @contextmanager
     def _new_state(self) -> Iterator[State]:
         if self._pool is None and self._files is not None and self._files.has(DATABASE):
             with self._threads, self._lock.writing():
                 if self._pool is None and not self._closed:
-                    self._open(self._files)
+                    self._open_if_there(self._files)
         while True:
             with self._lock.reading():
                 if self._closed:
@@ -160,7 +163,7 @@ class LocalStorage:
         """Make the store and record which models its vectors come from.
 
         Raises:
-            LockedError: Another process or object is writing to the folder.
+            LockedError: Another process is writing to the folder.
         """
         with self._writing(create=True) as writer:
             if writer.database.is_empty:
@@ -189,7 +192,7 @@ class LocalStorage:
             spaces: Which models the vectors were made for; None when that is not compared.
 
         Raises:
-            LockedError: Another process or object is writing to the folder.
+            LockedError: Another process is writing to the folder.
             Conflict: One of the documents was stored, replaced or removed since the caller looked, or
                 the models of the index were exchanged.
             StorageError: The disk failed; nothing of this call is stored.
@@ -213,7 +216,7 @@ class LocalStorage:
         """Keep other writers out, so that what is read inside still holds when it is written.
 
         Raises:
-            LockedError: Another process or object is writing to the folder.
+            LockedError: Another process is writing to the folder.
         """
         with self._writing():
             yield
@@ -250,6 +253,9 @@ class LocalStorage:
         if self._closed:
             return
         is_new, self._closed = self.is_new, True
+        shared = self._process_lock.shared if self._process_lock is not None else None
+        if self._anchor is not None and shared is not None and shared.seen is not None:
+            self._anchor.adopt(shared.seen)
         is_ours = self._anchor is None or self._anchor.is_untouched
         if is_ours:
             self._keep_cache()
@@ -258,10 +264,9 @@ class LocalStorage:
             if self._writer is not None:
                 self._writer.database.close()
         elif self._pool is not None or self._writer is not None:
-            is_writer = self._process_lock is not None and self._process_lock.is_held
             with CONNECTED.leaving(self.path) as alone:
                 self._disconnect()
-                if alone and self._is_verified and is_writer and is_ours and not is_new:
+                if alone and self._is_verified and shared and is_ours and not is_new:
                     self._seal(self.path / DATABASE)
         if self._process_lock is not None:
             self._process_lock.release()
@@ -271,8 +276,28 @@ class LocalStorage:
     def _state(self, database: Database | None) -> State:
         return State(database, self._loaded.indexes, self._loaded.spaces, self.pictures)
 
-    def _open(self, files: Files) -> None:
-        """Connect to the database, check that it is whole, and load the vectors; change nothing."""
+    def _open_if_there(self, files: Files) -> None:
+        """Open the index in a folder, unless nothing has been stored there yet.
+
+        Raises:
+            FormatError: The folder holds something else.
+            CorruptionError: The database is lost.
+        """
+        while not (files.has(DATABASE) and self._open(files)):
+            try:
+                check_is_free(files)
+            except (CorruptionError, FormatError):
+                if _has_tables(files):  # others have made the index while we looked
+                    continue
+                raise
+            return
+
+    def _open(self, files: Files) -> bool:
+        """Connect to the database, check that it is whole, and load the vectors; change nothing.
+
+        Returns:
+            Whether something has been stored.
+        """
         path = files.folder
         warn_of_network(path)
         anchor = Anchor(path / DATABASE)
@@ -284,12 +309,14 @@ class LocalStorage:
             database = Database(path / DATABASE)
         try:
             if database.is_empty:
-                check_is_free(files)
                 CONNECTED.leave(path)
-                return
+                return False
             self._loaded.follow(database, self._files)
             self._pool, self._anchor = Pool(path / DATABASE), anchor
             anchor.settle()
+            if self._writer is not None:
+                CONNECTED.leave(path)  # it was counted already
+            return True
         except BaseException:
             CONNECTED.leave(path)
             raise
@@ -380,6 +407,7 @@ class LocalStorage:
         self._lock = ReadWriteLock()
         self._threads = threading.RLock()
         self._of_thread = threading.local()
+        _stores_read_by_this_thread().clear()
         if self._process_lock is None:
             return
         self._process_lock.abandon()
@@ -395,8 +423,11 @@ class LocalStorage:
 
     @contextmanager
     def _writing(self, *, create: bool = False) -> Iterator[Writer]:
-        """Be the one writer: of the threads for the call, of the processes until :meth:`close`."""
-        if getattr(self._of_thread, "state", None) is not None:
+        """Be the one writer: of the threads and objects of this process for the call.
+
+        Other processes stay out until :meth:`close`.
+        """
+        if any(self._shares_folder(store) for store in _stores_read_by_this_thread()):
             raise StorageError(
                 f"The index {str(self.path or 'in memory')!r} was asked for a change inside of a snapshot of "
                 "the same thread, which would wait for itself. Leave the snapshot first."
@@ -404,64 +435,110 @@ class LocalStorage:
         with self._threads:
             if self._closed:
                 raise ClosedError("The index has been closed. Open it again.")
-            self._check_place_for_writing()
-            if self._writer is None or self._writer.is_broken:
-                self._writer = self._become_writer(create)
-            self._writer.catch_up()
-            try:
-                yield self._writer
-            finally:
-                if self._anchor is not None:
-                    self._anchor.settle()
+            self._check_place()
+            with self._turn(create=create) as shared:
+                self._check_place_for_writing(shared)
+                if self._writer is None or self._writer.is_broken:
+                    self._writer = self._become_writer(shared, create=create)
+                self._writer.catch_up()
+                self._note(shared)
+                try:
+                    yield self._writer
+                finally:
+                    self._note(shared)
 
-    def _check_place_for_writing(self) -> None:
+    @contextmanager
+    def _turn(self, *, create: bool) -> Iterator[Shared | None]:
+        """Keep other processes out from now on, and the other writers of this one meanwhile.
+
+        Raises:
+            ClosedError: There is no index yet, and none is to be made.
+            LockedError: Another process is writing to the folder.
+        """
+        lock = self._process_lock
+        if lock is None or self.path is None:
+            yield None
+            return
+        if not lock.is_held:
+            if not create and not Files(self.path).has(DATABASE):
+                raise ClosedError("Nothing has been added to the index yet.")
+            warn_of_network(self.path)
+            if create:
+                self._make_folder(self.path)
+            Files(self.path).check_layout()
+            lock.acquire()
+        try:
+            with lock.turn() as shared:
+                try:
+                    yield shared
+                finally:
+                    if self._writer is not None and self._writer.database.is_empty:
+                        self._step_back(self.path)
+        finally:
+            if self._writer is None:
+                lock.release()
+
+    def _step_back(self, path: Path) -> None:
+        """Be no writer of a database in which the first commit failed: another object may come first."""
+        if self._writer is not None:
+            self._writer.database.close()
+            self._writer = self._anchor = None
+            CONNECTED.leave(path)
+
+    def _note(self, shared: Shared | None) -> None:
+        """Tell the other writers of this process what the index is like now."""
+        if shared is not None:
+            shared.at = self._loaded.at
+            if self._anchor is not None:
+                shared.seen = self._anchor.settle()
+
+    def _shares_folder(self, other: LocalStorage) -> bool:
+        if self is other or self.path is None or other.path is None:
+            return self is other
+        try:
+            return os.path.samefile(self.path, other.path)
+        except OSError:
+            return False
+
+    def _check_place_for_writing(self, shared: Shared | None) -> None:
         """As :meth:`_check_place`, and ask the database which index it is.
 
-        While we are the writer nobody else commits. When the file was written over all the same, what the
-        writer's connection has in memory is not what is in the file, and another one takes its place.
+        While this process holds the lock nobody else commits. When the file was written over all the same,
+        what the connections of its writers have in memory is not what is in the file, and others take their
+        place.
         """
         self._check_place()
-        if self._pool is None or self.path is None:
+        if self._pool is None or self.path is None or shared is None:
             return
         with self._pool.connection() as database:
             state = None if database.is_empty else database.state()
         if state is None or state.identity != self._loaded.identity:
             raise replaced(self.path)
-        if state != self._loaded.at and self._writer is not None:
+        if shared.at is not None and state != shared.at:
+            shared.round += 1
+            shared.is_tidy = False
+        if self._writer is not None and self._round != shared.round:
             self._writer.database.close()
             self._writer.is_broken = True
 
-    def _become_writer(self, create: bool) -> Writer:
-        if self.path is None:
+    def _become_writer(self, shared: Shared | None, *, create: bool) -> Writer:
+        """Become a writer; the first one checks what another process has left behind, and tidies up."""
+        if self._files is None or shared is None:
             return Writer(
                 None, WritableDatabase(None, "create"), self.pictures, self._loaded, self._lock
             )
-        if self._process_lock is None or (not create and not Files(self.path).has(DATABASE)):
-            raise ClosedError("Nothing has been added to the index yet.")
-        warn_of_network(self.path)
-        if create:
-            self._make_folder(self.path)
-        files = Files(self.path)
-        files.check_layout()
-        self._process_lock.acquire()
-        try:
-            return self._connect_for_writing(files, create)
-        except BaseException:
-            self._process_lock.release()
-            raise
-
-    def _connect_for_writing(self, files: Files, create: bool) -> Writer:
-        """Become the writer: check what another one has left behind, and tidy up after it."""
-        path, was_sealed = files.folder, files.has(SEAL)
-        break_seal(path / DATABASE)
-        with CONNECTED.entering(path):
+        files, path = self._files, self._files.folder
+        with CONNECTED.entering(path):  # nobody seals it from here on
+            was_sealed = files.has(SEAL)
+            break_seal(path / DATABASE)
             database = WritableDatabase(path / DATABASE, "create" if create else "write")
         try:
-            if not self._is_verified and not was_sealed and not database.is_empty:
+            if not (self._is_verified or shared.is_tidy or was_sealed or database.is_empty):
                 check_database(database)
             self._is_verified = True
-            if not database.is_empty:
+            if not (shared.is_tidy or database.is_empty):
                 sweep(files, database, None if was_sealed else self.pictures)
+            shared.is_tidy = True
         except BaseException:
             database.close()
             CONNECTED.leave(path)
@@ -471,6 +548,7 @@ class LocalStorage:
         else:
             self._anchor = Anchor(path / DATABASE)
             self._pool = None if database.is_empty else Pool(path / DATABASE)
+        self._round = shared.round
         return Writer(path, database, self.pictures, self._loaded, self._lock)
 
     def _make_folder(self, path: Path) -> None:
@@ -481,6 +559,28 @@ class LocalStorage:
                 f"The folder {str(path)!r} cannot be created: {error.strerror}. "
                 "Choose another path or fix the permissions."
             ) from error
+
+
+_THREAD = threading.local()
+
+
+def _stores_read_by_this_thread() -> list[LocalStorage]:
+    """Return the stores whose snapshots this thread is inside of."""
+    if not hasattr(_THREAD, "stores"):
+        _THREAD.stores = []
+    stores: list[LocalStorage] = _THREAD.stores
+    return stores
+
+
+def _has_tables(files: Files) -> bool:
+    """Whether something was committed to the database of a folder."""
+    if not files.has(DATABASE):
+        return False
+    database = Database(files.folder / DATABASE)
+    try:
+        return not database.is_empty
+    finally:
+        database.close()
 
 
 _STORES: weakref.WeakSet[LocalStorage] = weakref.WeakSet()
@@ -502,6 +602,7 @@ def _after_fork_in_parent() -> None:
 
 def _after_fork_in_child() -> None:
     CONNECTED.forget()
+    HELD.forget()
     while _FORKING:
         _FORKING.pop()._after_fork()
 

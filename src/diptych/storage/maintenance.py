@@ -15,12 +15,12 @@ from diptych.storage.database import Database
 from diptych.storage.failures import is_there, where_and_why
 from diptych.storage.files import Files
 from diptych.storage.layout import DATABASE, NAMESPACES, SEAL
-from diptych.storage.locks import WriterLock
 from diptych.storage.pictures import Pictures
 from diptych.storage.repair import mend, salvage
 from diptych.storage.seal import CONNECTED, break_seal, is_sealed, seal
 from diptych.storage.unborn import check_is_free
 from diptych.storage.verify import MENDABLE, Problem, find_problems, unread_files
+from diptych.storage.writer_lock import WriterLock
 
 D = TypeVar("D", bound=Database)
 
@@ -87,7 +87,7 @@ def verify_folder(
         FormatError: There is no index, or one of a newer version.
         CorruptionError: The database is missing, and other files of an index are there.
         StorageError: A repair was asked for, and something cannot be read.
-        LockedError: Another process or object is writing, and a repair was asked for.
+        LockedError: Others are writing, also another object of this process, and a repair was asked for.
     """
     start = time.monotonic()
     done: list[str] = []
@@ -100,7 +100,7 @@ def verify_folder(
         _refuse_namespaces(files)
         problems, counts = list[Problem](), (0, 0, 0)
     elif repair:
-        lock = WriterLock(folder, lock_timeout)
+        lock = WriterLock(folder, lock_timeout, alone=True)
         lock.acquire()
         try:
             done = _repair(files)

@@ -9,7 +9,7 @@ from diptych.checks import shown
 from diptych.errors import InvalidArgument, StorageError
 from diptych.storage.files import Files
 from diptych.storage.layout import DATABASE, NAMESPACES
-from diptych.storage.locks import WriterLock
+from diptych.storage.writer_lock import WriterLock
 
 __all__ = ["drop_namespace", "namespace_folder", "namespaces"]
 
@@ -65,7 +65,7 @@ def drop_namespace(path: Path, name: str, *, lock_timeout: float = 0.5) -> bool:
     if not files.has(_database(name)):
         return False
     Files(folder).check_layout()
-    lock = WriterLock(folder, lock_timeout)
+    lock = WriterLock(folder, lock_timeout, alone=True)
     lock.acquire()
     try:
         # Without its database it is no index any more, whatever becomes of the rest.
