@@ -25,6 +25,7 @@ __all__ = [
     "SOURCE_HASH",
     "Place",
     "checked_reserved",
+    "dropped_from",
     "is_reserved",
     "merged",
     "place_of",
@@ -119,16 +120,27 @@ def separated(stored: Any) -> tuple[Any, dict[str, Any]]:
 
 def without_reserved(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Return a copy of metadata without reserved keys, and log the names of those but ``place_of``'s."""
-    said = metadata.get(RESERVED_KEY)
-    known = {"group", "order", SOURCE_HASH}
-    dropped = [str(key)[:80] for key in metadata if is_reserved(key) and key != RESERVED_KEY]
-    if isinstance(said, Mapping):
-        dropped += [f"{RESERVED_KEY}.{str(key)[:80]}" for key in said if key not in known]
-    elif said is not None:
-        dropped.append(RESERVED_KEY)
+    dropped = dropped_from(metadata)
     if dropped:
         logger.info("Dropped from metadata, being reserved: %s", ", ".join(dropped[:10]))
     return _plain(metadata)
+
+
+def dropped_from(metadata: Mapping[str, Any]) -> list[str]:
+    """Return the names of reserved keys in metadata of which ``place_of`` takes nothing."""
+    said = metadata.get(RESERVED_KEY)
+    dropped = [str(key)[:80] for key in metadata if is_reserved(key) and key != RESERVED_KEY]
+    if isinstance(said, Mapping):
+        place = place_of(metadata)
+        taken = {"group": place.group, "order": place.order, SOURCE_HASH: place.source_hash}
+        dropped += [
+            f"{RESERVED_KEY}.{str(key)[:80]}"
+            for key, value in said.items()
+            if key not in taken or (value is not None and value != taken[key])
+        ]
+    elif said is not None:
+        dropped.append(RESERVED_KEY)
+    return dropped
 
 
 def place_of(metadata: Mapping[str, Any]) -> Place:

@@ -1,10 +1,13 @@
 """LangChain's indexing API, which loads, updates and cleans up a store."""
 
+import math
+
 import pytest
 from langchain_core.document_loaders import BaseLoader
 from langchain_core.documents import Document
 from langchain_core.embeddings import DeterministicFakeEmbedding
 from langchain_core.indexing import InMemoryRecordManager, aindex, index
+from langchain_core.vectorstores import InMemoryVectorStore
 
 from diptych.langchain import DiptychVectorStore
 
@@ -107,3 +110,75 @@ class TestIndexing:
             result = await run(asynchronous, [document], records, store, cleanup="incremental")
             results.append(result)
         assert results == [counts(added=1), counts(skipped=1), counts(added=1, deleted=1)]
+
+
+def some_are_bad():
+    """Return three pages that are good, and one between them of each kind that is not."""
+    nan, long, nul = {"x": math.nan}, {"x": "y" * 300_000}, {"_diptych.x": 1}
+    return [
+        page("one"),
+        page(" \n"),
+        Document("not JSON for long", metadata={"source": "1", **nan}),
+        page("nan"),
+        page("two", "2"),
+        Document("too much", metadata={"source": "2", **long}),
+        page("zero", "2"),
+        Document("", metadata={"source": "2", "image_path": "https://x.org/a.png"}),
+        page("raise", "3"),
+        Document("three", metadata={"source": "3", **nul}),
+    ]
+
+
+class Moody(DeterministicFakeEmbedding):
+    """Makes no vector that can be compared, or none at all, of some texts."""
+
+    def embed_documents(self, texts):
+        if "raise" in texts:
+            raise ValueError("an input was refused")
+        made = super().embed_documents(texts)
+        bad = {"nan": [math.nan] * 5, "zero": [0.0] * 5}
+        return [bad.get(text, vector) for text, vector in zip(texts, made, strict=True)]
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 100])
+@pytest.mark.parametrize("cleanup", [None, "incremental", "full", "scoped_full"])
+@pytest.mark.parametrize("asynchronous", [False, True])
+class TestSomeAreBad:
+    @pytest.fixture
+    def store(self):
+        return DiptychVectorStore(Moody(size=5))
+
+    async def test_everything_good_is_stored_and_a_second_run_is_stable(
+        self, asynchronous, cleanup, batch_size, records, store
+    ):
+        options = {"cleanup": cleanup, "batch_size": batch_size}
+        documents = some_are_bad()
+        # What LangChain counts for its own store, which takes everything.
+        others = (
+            InMemoryRecordManager(namespace="other"),
+            InMemoryVectorStore(DeterministicFakeEmbedding(size=5)),
+        )
+        done = await run(asynchronous, documents, records, store, **options)
+        for _ in range(2):
+            expected = await run(asynchronous, documents, *others, **options)
+            assert done == expected
+            assert sorted(d.text for d in store.index.get()) == ["one", "three", "two"]
+            done = await run(asynchronous, documents, records, store, **options)
+
+    async def test_a_run_that_forces_updates_is_stable_too(
+        self, asynchronous, cleanup, batch_size, records, store
+    ):
+        options = {"cleanup": cleanup, "batch_size": batch_size, "force_update": True}
+        for _ in range(2):
+            await run(asynchronous, some_are_bad(), records, store, **options)
+            assert sorted(d.text for d in store.index.get()) == ["one", "three", "two"]
+
+    async def test_cleanup_removes_what_is_gone_and_nothing_else(
+        self, asynchronous, cleanup, batch_size, records, store
+    ):
+        options = {"cleanup": cleanup, "batch_size": batch_size}
+        await run(asynchronous, some_are_bad(), records, store, **options)
+        left = some_are_bad()[1:]
+        await run(asynchronous, left, records, store, **options)
+        gone = ["one"] if cleanup is None else []
+        assert sorted(d.text for d in store.index.get()) == [*gone, "three", "two"]
