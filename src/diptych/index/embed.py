@@ -130,7 +130,7 @@ def embed_queries(
     images = [image for i in pictures if (image := queries[i].image) is not None]
     # What crosses over comes first, so that a query's own text and picture replace it.
     if "image" in made_for:
-        _give(found, "image", texts, _text_in_image_space(models, words))
+        _give(found, "image", texts, _text_in_image_space(models, words, given.get("text")))
     if "text" in made_for:
         _give(found, "text", pictures, _image_in_text_space(models, images))
     if models.text is not None and "text" in made_for:
@@ -173,14 +173,18 @@ def _sources(wanted: Collection[str]) -> set[str]:
     return {name for name in ("text", "image") if name in wanted or "cross_modal" in wanted}
 
 
-def _text_in_image_space(models: Models, words: Sequence[str]) -> Vectors | None:
+def _text_in_image_space(
+    models: Models, words: Sequence[str], given: Vectors | None
+) -> Vectors | None:
+    """Return the vectors of texts in the space of pictures; of one vector given for all, where it serves."""
     if models.joint_text is not None:
         tower = models.joint_text
         made = tower.encode_query(words)
         return unit_rows(made, rows=len(words), dim=tower.dim, origin=_origin(tower))
     if models.aligner is None or models.text is None or models.image is None or not words:
         return None
-    mapped = models.aligner.text_to_image(models.text.encode_query(words))
+    own = models.text.encode_query(words) if given is None else np.repeat(given, len(words), axis=0)
+    mapped = models.aligner.text_to_image(own)
     if mapped is None:  # it knows no way
         return None
     return unit_rows(mapped, rows=len(words), dim=models.image.dim, origin="the aligner")

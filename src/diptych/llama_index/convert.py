@@ -30,7 +30,10 @@ from diptych.llama_index.node import (
     SHARED,
     DiptychNode,
     LostPictureNode,
+    StoredDocument,
+    StoredNode,
     has_picture,
+    path_of,
     picture_of,
     url_of,
 )
@@ -52,8 +55,12 @@ __all__ = [
     "to_stored",
 ]
 
-_MULTIMODAL: dict[str, type[Node]] = {"Node": Node, "Document": Document}
-"""The classes with resources, as which a node comes back that was of one of them."""
+_MULTIMODAL: dict[str, tuple[type[Node], type[Node]]] = {
+    "Node": (Node, StoredNode),
+    "Document": (Document, StoredDocument),
+}
+"""The classes with resources, as which a node comes back that was of one of them: without a picture, and
+with one."""
 
 
 class RetrievedNode(NodeWithScore):
@@ -89,34 +96,43 @@ def grouped(node: N, *, group: str | None, order: int = 0, source_hash: str = ""
     return copy
 
 
-def to_stored(node: BaseNode) -> Stored:
+def to_stored(node: BaseNode, *, has_vector: bool = False, is_lost: bool = False) -> Stored:
     """Return a node as a document to store.
 
-    A node of metadata alone that has a vector is stored with what the vector was made of: its
-    metadata in words. The URL of a picture is kept as a word of its metadata, ``image_url``, where
+    A node that a vector finds, and that has neither words nor a picture of its own, is stored with what
+    the vector was made of, its metadata in words, else with the URL or the path of its picture as its
+    words. That URL or path is kept as a word of its metadata too (``image_url``, ``image_path``), where
     nothing asks for it.
 
     Under ``RESERVED_KEY`` its metadata may say ``group``, ``order`` and ``source_hash``; nothing else
     that stands there is taken, and nothing of it is stored as metadata.
 
+    Args:
+        node: The node.
+        has_vector: Whether a vector comes with it.
+        is_lost: Whether its picture cannot be read, so that it is stored without.
+
     Raises:
         DocumentError: Neither text nor picture, or metadata that is not JSON.
         MediaError: The picture is not base64.
     """
-    text = own = node.get_content(MetadataMode.NONE)
-    image = picture_of(node)
-    if not own.strip() and node.embedding is not None and image is None:
-        text = node.get_content(MetadataMode.EMBED)
-    text = text if text.strip() else ""
+    own = node.get_content(MetadataMode.NONE)
+    image = None if is_lost else picture_of(node)
+    url, path = url_of(node), path_of(node) if is_lost else ""
+    text = own if own.strip() else ""
+    if not text and image is None and has_vector:
+        said = node.get_content(MetadataMode.EMBED) or node.get_metadata_str(MetadataMode.EMBED)
+        text = said if said.strip() else url or path or ("a picture" if is_lost else "")
     if not text and image is None and has_picture(node):
         raise DocumentError(
-            f"Node {node.node_id!r} has a picture at a URL and no text; diptych never fetches a URL. "
-            "Download it and pass image_path= or image=, or give the node a text."
+            f"Node {node.node_id!r} has a picture at a URL, no text and no vector; diptych never fetches a "
+            "URL. Download it and pass image_path= or image=, or give the node a text or an embedding."
         )
     place = place_of(node.metadata)
     metadata = without_reserved(node.metadata)
-    if url := url_of(node):
-        metadata.setdefault("image_url", url)
+    for name, value in (("image_url", url), ("image_path", path)):
+        if value:
+            metadata.setdefault(name, value)
     return Stored(
         text=text or None,
         image=image,
@@ -203,8 +219,13 @@ def _with_pictures(
 
 
 def _multimodal(
-    kind: type[Node], fields: dict[str, Any], text: str, image: Image | None, record: Record
+    kinds: tuple[type[Node], type[Node]],
+    fields: dict[str, Any],
+    text: str,
+    image: Image | None,
+    record: Record,
 ) -> Node:
+    kind, with_picture = kinds
     known = {name: value for name, value in fields.items() if name in kind.model_fields}
     if record.has_text or text.strip():
         known["text_resource"] = MediaResource(text=text, mimetype=fields.get("mimetype"))
@@ -215,6 +236,7 @@ def _multimodal(
             data=image.read() if in_file is None else None,
             mimetype=image.mime,
         )
+        return with_picture(**known)
     return kind(**known)
 
 

@@ -23,7 +23,7 @@ from diptych.checks import shown
 from diptych.errors import FilterError
 from diptych.filters import MAX_DEPTH, Filter
 
-__all__ = ["to_filter"]
+__all__ = ["all_of", "on_text", "to_filter"]
 
 _E = TypeVar("_E", bound=Enum)
 
@@ -44,6 +44,17 @@ def to_filter(filters: MetadataFilters | None) -> Filter | None:
             f"filters was given as {type(filters).__name__}; expected MetadataFilters of LlamaIndex."
         )
     return _group(filters) if filters is not None and filters.filters else None
+
+
+def on_text(where_document: Any) -> Filter | None:
+    """Return the filter of a condition on the text, as Chroma writes it; None when there is none."""
+    return {"$text": where_document} if where_document is not None else None
+
+
+def all_of(*filters: Filter | None) -> Filter | None:
+    """Return the filter that admits what all of some admit; None when that is everything."""
+    given = [one for one in filters if one]
+    return {"$and": given} if len(given) > 1 else next(iter(given), None)
 
 
 def _group(filters: MetadataFilters, depth: int = 0) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from llama_index.core.schema import (
 )
 from pydantic import PrivateAttr
 
-from diptych.errors import InvalidArgument
+from diptych.errors import DiptychError, InvalidArgument
 from diptych.ingest import read
 from diptych.llama_index.convert import grouped
 from diptych.llama_index.node import DiptychNode, LostPictureNode, has_picture, shared_fields
@@ -118,9 +118,15 @@ class DiptychReader(BaseReader):
     def lazy_load_data(self, path: str | os.PathLike[str], **_: Any) -> Iterable[Document]:
         """Yield the documents of a file or folder."""
         reading = read(path, prefix=self._prefix)
+        lost: list[Failure] = []
         for document in reading:
-            yield _to_document(document)
-        self.failed = tuple(reading.failed)
+            try:
+                made = _to_document(document)
+            except (DiptychError, OSError) as error:  # its picture went while the folder was read
+                lost.append(Failure(document.id, document.source, str(error)))
+            else:
+                yield made
+        self.failed = (*reading.failed, *lost)
         for failure in self.failed:
             logger.warning("Not read: %s", failure)
 

@@ -13,11 +13,14 @@ from typing import Any
 from llama_index.core.base.llms.types import ImageBlock, TextBlock
 from llama_index.core.schema import (
     BaseNode,
+    Document,
     ImageNode,
     ImageType,
     MediaResource,
     MetadataMode,
     Node,
+    ObjectType,
+    RelatedNodeInfo,
     TextNode,
 )
 from pydantic import PrivateAttr
@@ -29,7 +32,10 @@ __all__ = [
     "SHARED",
     "DiptychNode",
     "LostPictureNode",
+    "StoredDocument",
+    "StoredNode",
     "has_picture",
+    "path_of",
     "picture_of",
     "shared_fields",
     "url_of",
@@ -60,6 +66,14 @@ class DiptychNode(ImageNode):
 
     _pictures: tuple[Image, ...] = PrivateAttr(default=())
 
+    def as_related_node_info(self) -> RelatedNodeInfo:
+        """Return how other nodes refer to this one: as to a text, when it comes out of an index.
+
+        ``VectorIndexRetriever`` exchanges what a store returns for the docstore's copy, unless it is a
+        text; the copy would be an ``ImageNode``, of which the model sees no words.
+        """
+        return _as_text(self) if self._pictures else super().as_related_node_info()
+
     @property
     def hash(self) -> str:
         """What changes with text, metadata or pictures; also when a file gets another content.
@@ -77,7 +91,10 @@ class DiptychNode(ImageNode):
         """The pictures in reading order; opened when they are needed."""
         if self._pictures:
             return self._pictures
-        own = picture_of(self)
+        try:
+            own = picture_of(self)
+        except MediaError:  # a store says what is wrong with it, when the node is added
+            return ()
         return () if own is None else (own,)
 
     def get_content(self, metadata_mode: MetadataMode = MetadataMode.NONE) -> str:
@@ -111,6 +128,22 @@ class DiptychNode(ImageNode):
         return blocks
 
 
+class StoredNode(Node):
+    """A ``Node`` with a picture, out of an index; see ``DiptychNode.as_related_node_info``."""
+
+    def as_related_node_info(self) -> RelatedNodeInfo:
+        """Return how other nodes refer to this one: as to a text."""
+        return _as_text(self)
+
+
+class StoredDocument(Document):
+    """A ``Document`` with a picture, out of an index; see ``DiptychNode.as_related_node_info``."""
+
+    def as_related_node_info(self) -> RelatedNodeInfo:
+        """Return how other nodes refer to this one: as to a text."""
+        return _as_text(self)
+
+
 class LostPictureNode(TextNode):
     """The text of a stored node whose pictures can no longer be read, which it says to the model.
 
@@ -126,6 +159,12 @@ class LostPictureNode(TextNode):
         if self.text.strip():
             blocks.append(TextBlock(text=self.text))
         return blocks + [_block(picture) for picture in self._pictures]
+
+
+def _as_text(node: BaseNode) -> RelatedNodeInfo:
+    return RelatedNodeInfo(
+        node_id=node.node_id, node_type=ObjectType.TEXT, metadata=node.metadata, hash=node.hash
+    )
 
 
 def shared_fields(node: BaseNode) -> dict[str, Any]:
@@ -161,6 +200,13 @@ def picture_of(node: BaseNode) -> Image | None:
         return None
     path = str(resource.path) if resource.path else None
     return _picture(resource.data, path, str(resource.url or ""), node.node_id)
+
+
+def path_of(node: BaseNode) -> str:
+    """Return the path of a node's picture; "" without one."""
+    resource = node.image_resource if isinstance(node, Node) else None
+    path = node.image_path if isinstance(node, ImageNode) else getattr(resource, "path", None)
+    return str(path or "")
 
 
 def url_of(node: BaseNode) -> str:

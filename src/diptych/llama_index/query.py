@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, SupportsFloat
 
-import numpy as np
 from llama_index.core.indices.query.embedding_utils import get_top_k_mmr_embeddings
 from llama_index.core.vector_stores.types import (
     MetadataFilters,
@@ -13,15 +14,17 @@ from llama_index.core.vector_stores.types import (
     VectorStoreQueryMode,
 )
 
-from diptych.checks import MOST, at_least_one, fraction, list_of, shown
+from diptych.checks import MOST, at_least_one, fraction, list_of, shown, whole
 from diptych.errors import InvalidArgument
 from diptych.filters import Filter
 from diptych.index import MultimodalIndex, VectorView
 from diptych.llama_index.convert import REF_DOC_ID
-from diptych.llama_index.filters import to_filter
+from diptych.llama_index.filters import all_of, on_text, to_filter
+from diptych.retriever import MultimodalRetriever
+from diptych.types import ScoredDocument
 from diptych.vectors import Vectors, as_row, unit_rows
 
-__all__ = ["Scored", "restricted_to", "restriction", "run"]
+__all__ = ["restricted_to", "run"]
 
 Scored = list[tuple[str, float]]
 """Ids of documents with their similarity, best first."""
@@ -36,8 +39,26 @@ _MMR_CANDIDATES = 100
 """MMR chooses among at least so many of the nearest nodes."""
 
 
-def run(index: MultimodalIndex, query: VectorStoreQuery, options: Mapping[str, Any]) -> Scored:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A query, how many documents it asks for, and what it restricts itself to."""
+
+    query: VectorStoreQuery
+    top_k: int
+    where: Filter | None
+    mmr_threshold: Any
+
+
+def run(
+    index: MultimodalIndex, query: VectorStoreQuery, options: Mapping[str, Any]
+) -> list[ScoredDocument]:
     """Return what a query finds, best first; higher is better.
+
+    Args:
+        index: Where to search.
+        query: The query.
+        options: ``score_threshold``, ``offset``, ``where_document`` and ``mmr_threshold``; others are
+            ignored.
 
     Raises:
         InvalidArgument: A mode that is not served, or a query without what its mode needs.
@@ -50,14 +71,38 @@ def run(index: MultimodalIndex, query: VectorStoreQuery, options: Mapping[str, A
             f"DiptychVectorStore does not serve the query mode {shown(asked)}; it serves {served}. Pass one "
             "of these."
         )
-    if not len(index):
+    offset = whole("offset", options.get("offset") or 0)
+    least = _least(options.get("score_threshold"))
+    if not len(index) or _is_blank(query):
         return []
-    return _MODES[mode](index, query, options)
+    top_k = min(at_least_one("similarity_top_k", query.similarity_top_k) + offset, MOST)
+    where = all_of(
+        restricted_to(query.filters, query.node_ids, query.doc_ids),
+        on_text(options.get("where_document")),
+    )
+    threshold = options.get("mmr_threshold", query.mmr_threshold)
+    found = _MODES[mode](index, _Asked(query, top_k, where, threshold))[offset:]
+    return [one for one in found if one.score >= least]
 
 
-def restriction(query: VectorStoreQuery) -> Filter | None:
-    """Return what a query restricts itself to; see :func:`restricted_to`."""
-    return restricted_to(query.filters, query.node_ids, query.doc_ids)
+def _least(value: Any) -> float:
+    """Return the least similarity that counts; without one, any does."""
+    if value is None:
+        return -math.inf
+    if isinstance(value, bool) or not isinstance(value, SupportsFloat) or isinstance(value, str):
+        raise InvalidArgument(
+            f"score_threshold={shown(value)} is of type {type(value).__name__}; expected a number, the least "
+            "similarity that counts. Pass one such as 0.5."
+        )
+    return float(value)
+
+
+def _is_blank(query: VectorStoreQuery) -> bool:
+    """Whether there is nothing to search for: words of white space, or none and no vector either."""
+    words = query.query_str
+    if not isinstance(words, str) or words.strip():
+        return False
+    return bool(words) or query.query_embedding is None
 
 
 def restricted_to(
@@ -76,49 +121,68 @@ def restricted_to(
         {"$id": nodes} if nodes else None,
         {REF_DOC_ID: {"$in": sources}} if sources else None,
     ]
-    given = [term for term in terms if term]
-    return {"$and": given} if given else None
+    return all_of(*terms)
 
 
-def _nearest(index: MultimodalIndex, query: VectorStoreQuery, _: Mapping[str, Any]) -> Scored:
-    view = _view(index, query)
-    return _search(view, _vector(view, query), query.similarity_top_k, restriction(query))
+def _default(index: MultimodalIndex, asked: _Asked) -> list[ScoredDocument]:
+    """Search everything and fuse it; without words, or in a named field, by the vector alone.
+
+    The embedding of the query is the vector of its words, so no text model runs.
+    """
+    query = asked.query
+    view = index.text_index
+    without_model = view.dim and index.text_encoder is None  # which could not be asked for the rest
+    if not query.query_str or query.embedding_field is not None or without_model:
+        return _documents(index, _nearest(index, asked))
+    vectors = {"text": _vector(view, query)} if view.dim else {}
+    if vectors and index.image_index.space == view.space:
+        vectors["image"] = vectors["text"]  # one model for both: its text is not encoded again
+    retriever = MultimodalRetriever(index=index)
+    return retriever.retrieve_documents(
+        query.query_str, asked.top_k, where=asked.where, vectors=vectors
+    )
 
 
-def _words(index: MultimodalIndex, query: VectorStoreQuery, _: Mapping[str, Any]) -> Scored:
-    return _match(index, query, query.similarity_top_k)
+def _words(index: MultimodalIndex, asked: _Asked) -> list[ScoredDocument]:
+    """Search by words alone; the score is BM25, above 0 and without an upper end."""
+    return _documents(index, _match(index, asked, asked.top_k))
 
 
-def _hybrid(index: MultimodalIndex, query: VectorStoreQuery, _: Mapping[str, Any]) -> Scored:
+def _nearest(index: MultimodalIndex, asked: _Asked) -> Scored:
+    view = _view(index, asked.query)
+    return _search(view, _vector(view, asked.query), asked.top_k, asked.where)
+
+
+def _hybrid(index: MultimodalIndex, asked: _Asked) -> list[ScoredDocument]:
     """Blend vectors and words: ``alpha · dense + (1 − alpha) · sparse``, each scaled to [0, 1].
 
     This is LlamaIndex's relative score fusion. With alpha = 1 or 0 it is one of the two alone.
     """
+    query = asked.query
     alpha = 0.5 if query.alpha is None else fraction("alpha", query.alpha)
-    asked = at_least_one("similarity_top_k", query.similarity_top_k)
-    depth = at_least_one("sparse_top_k", query.sparse_top_k) if query.sparse_top_k else asked
-    most = at_least_one("hybrid_top_k", query.hybrid_top_k) if query.hybrid_top_k else asked
+    top_k = asked.top_k
+    depth = at_least_one("sparse_top_k", query.sparse_top_k) if query.sparse_top_k else top_k
+    most = at_least_one("hybrid_top_k", query.hybrid_top_k) if query.hybrid_top_k else top_k
     found: dict[str, float] = {}
     if alpha > 0:
-        for identity, score in _relative(_nearest(index, query, {})):
+        for identity, score in _relative(_nearest(index, asked)):
             found[identity] = alpha * score
     if alpha < 1:
-        for identity, score in _relative(_match(index, query, depth)):
+        for identity, score in _relative(_match(index, asked, depth)):
             found[identity] = found.get(identity, 0.0) + (1 - alpha) * score
     ranked = sorted(found.items(), key=lambda pair: (-pair[1], pair[0]))
-    return ranked[:most]
+    return _documents(index, ranked[:most])
 
 
-def _diverse(index: MultimodalIndex, query: VectorStoreQuery, options: Mapping[str, Any]) -> Scored:
+def _diverse(index: MultimodalIndex, asked: _Asked) -> list[ScoredDocument]:
     """Choose by LlamaIndex's own maximal marginal relevance among the nearest nodes."""
-    top_k = at_least_one("similarity_top_k", query.similarity_top_k)
-    threshold = options.get("mmr_threshold", query.mmr_threshold)
+    query, top_k, threshold = asked.query, asked.top_k, asked.mmr_threshold
     threshold = None if threshold is None else fraction("mmr_threshold", threshold)
     view = _view(index, query)
     vector = _vector(view, query)
     depth = min(max(_MMR_CANDIDATES, 4 * top_k), MOST)
     with index.snapshot():  # what is found is still there when its vectors are read
-        ids = [identity for identity, _ in _search(view, vector, depth, restriction(query))]
+        ids = [identity for identity, _ in _search(view, vector, depth, asked.where)]
         candidates = view.vectors(ids)
     if not ids:
         return []
@@ -129,15 +193,17 @@ def _diverse(index: MultimodalIndex, query: VectorStoreQuery, options: Mapping[s
         embedding_ids=ids,
         mmr_threshold=threshold,
     )
-    return [(str(i), float(score)) for i, score in zip(chosen, scores, strict=True)]
+    best = [(str(i), float(score)) for i, score in zip(chosen, scores, strict=True)]
+    return _documents(index, best)
 
 
 _MODES: dict[
     VectorStoreQueryMode,
-    Callable[[MultimodalIndex, VectorStoreQuery, Mapping[str, Any]], Scored],
+    Callable[[MultimodalIndex, _Asked], list[ScoredDocument]],
 ] = {
-    VectorStoreQueryMode.DEFAULT: _nearest,
+    VectorStoreQueryMode.DEFAULT: _default,
     VectorStoreQueryMode.TEXT_SEARCH: _words,
+    VectorStoreQueryMode.SPARSE: _words,
     VectorStoreQueryMode.HYBRID: _hybrid,
     VectorStoreQueryMode.MMR: _diverse,
 }
@@ -168,20 +234,21 @@ def _search(view: VectorView, vector: Vectors, k: int, where: Filter | None) -> 
     return [(hit.id, hit.score) for hit in view.search(vector, k, where=where)[0]]
 
 
-def _match(index: MultimodalIndex, query: VectorStoreQuery, k: int) -> Scored:
-    """Search by words. The text vector that this needs not is given, so that no model runs."""
-    if not query.query_str:
+def _match(index: MultimodalIndex, asked: _Asked, k: int) -> Scored:
+    """Search by words; no model runs."""
+    query = asked.query
+    if query.query_str is None:
         raise InvalidArgument(f"A query in mode {query.mode!s} needs query_str, and has none.")
-    dim = index.text_encoder.dim if index.text_encoder else 0
-    unused = {"text": np.zeros((1, dim), np.float32)} if dim else None
-    lists = index.search(
-        query.query_str,
-        k,
-        modalities=("text",),
-        where=restriction(query),
-        vectors=unused,
-    )
+    if not query.query_str.strip():
+        return []
+    lists = index.search(query.query_str, k, modalities=("lexical",), where=asked.where)
     return [(hit.id, hit.score) for hit in lists.get("lexical", [])]
+
+
+def _documents(index: MultimodalIndex, found: Scored) -> list[ScoredDocument]:
+    """Return what was found with its score; a document that was deleted since is left out."""
+    stored = {document.id: document for document in index.get([i for i, _ in found])}
+    return [ScoredDocument(stored[i], score) for i, score in found if i in stored]
 
 
 def _relative(found: Scored) -> Scored:

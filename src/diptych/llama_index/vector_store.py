@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
+import threading
 import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,47 +13,51 @@ from typing import Any, Self, Unpack
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.schema import BaseNode
 from llama_index.core.vector_stores.types import (
-    BasePydanticVectorStore,
     MetadataFilters,
     VectorStoreQuery,
     VectorStoreQueryResult,
 )
 from pydantic import PrivateAttr
 
-from diptych.checks import list_of
+from diptych.checks import list_of, whole
 from diptych.encoders import FunctionEncoder
-from diptych.errors import InvalidArgument, MediaError
+from diptych.errors import InvalidArgument
 from diptych.filters import Filter
-from diptych.index import IndexOptions, MultimodalIndex, in_stored_groups
+from diptych.index import IndexOptions, MultimodalIndex
 from diptych.llama_index import persist
 from diptych.llama_index import query as queries
-from diptych.llama_index.convert import REF_DOC_ID, to_node, to_stored
-from diptych.llama_index.filters import to_filter
+from diptych.llama_index.adding import Added, add_nodes
+from diptych.llama_index.convert import REF_DOC_ID, to_node
+from diptych.llama_index.filters import all_of, on_text, to_filter
 from diptych.llama_index.given import open_index
+from diptych.llama_index.stored import update_metadata, vector_of
+from diptych.llama_index.threaded import ThreadedVectorStore
 from diptych.protocols import ImageEncoder, TextEncoder
 from diptych.report import AddReport, Failure
-from diptych.types import Document
 
 __all__ = ["DiptychVectorStore"]
 
 _NAME = "{namespace}__vector_store.json"
 
+_CREATING = threading.Lock()
 
-class DiptychVectorStore(BasePydanticVectorStore):
+
+class DiptychVectorStore(ThreadedVectorStore):
     """Stores nodes with their pictures in a ``MultimodalIndex``.
 
-    The embedding that comes with a node is the vector of its text. Its picture is read from the
+    Whatever vector comes with a node finds it: ``embedding`` is the vector of its text, or stands in the
+    text list for a picture without words; see ``node_vectors`` for the others. The picture is read from the
     node (``image``, ``image_path``, ``image_resource``; a URL is not fetched) and embedded by the
-    image encoder. A node has one id in all three vector indexes, and leaves them together.
+    image encoder. A node has one id in all lists, and leaves them together.
 
     What a node comes back with is what it was stored with; an ``ImageNode`` comes back as a
     ``DiptychNode``, which shows the model its text too. Documents that were added by diptych itself
     or through LangChain come back as nodes as well.
 
-    The query modes are default, text_search (words, BM25), hybrid (``alpha``) and mmr
-    (``mmr_threshold``); others are refused. ``embedding_field`` names the vectors that are compared
-    with the query's: "text", "image" or "cross_modal". Similarities: higher is better; a cosine in
-    the default mode.
+    Query modes, in which higher is better: default (everything, fused; a score in [0, 1]; by vector alone,
+    a cosine, when the query has no words or names an ``embedding_field``: "text", "image" or
+    "cross_modal"), text_search and sparse (words alone, BM25), hybrid (``alpha``; in [0, 1]) and mmr
+    (``mmr_threshold``). Others are refused.
 
     Args:
         index: An index that exists, instead of everything else. Embed nodes and questions with its
@@ -73,6 +77,7 @@ class DiptychVectorStore(BasePydanticVectorStore):
     _index: MultimodalIndex | None = PrivateAttr(default=None)
     _parts: tuple[Any, ...] = PrivateAttr(default=())
     _options: IndexOptions = PrivateAttr(default_factory=lambda: IndexOptions())
+    _failed: tuple[Failure, ...] = PrivateAttr(default=())
 
     def __init__(
         self,
@@ -120,52 +125,51 @@ class DiptychVectorStore(BasePydanticVectorStore):
             )
         return self._index
 
+    @property
+    def failed(self) -> tuple[Failure, ...]:
+        """What could not be stored, or not whole, in the last call that added nodes."""
+        return self._failed
+
     def add(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[str]:
-        """Add nodes, or replace those with the same id, and return the ids in order.
+        """Add nodes, or replace those with the same id, and return all ids in order.
+
+        A node that cannot be stored is in :attr:`failed` and logged as a warning, and the others are
+        stored. A blank node (white space, no picture) is left out in the same way.
 
         Raises:
-            DocumentError: A node without text and picture, or with metadata that is not JSON.
-            MediaError: Some pictures cannot be read. The other nodes have been stored.
-            VectorError: An embedding has another dimension than those stored.
+            DocumentError: Nothing could be stored, because of metadata that is not JSON or the like; never
+                within an ``IngestionPipeline``, nor because of nodes that are just blank.
+            MediaError: Likewise, because of pictures that cannot be read.
+            VectorError: Likewise, because of embeddings of another dimension, or not finite, or zero.
         """
-        report = self.store(nodes)
-        if report.failed:
-            reasons = "; ".join(str(failure) for failure in report.failed)
-            raise MediaError(
-                f"{len(report.failed)} of {len(nodes)} nodes were not stored, the others were: "
-                f"{reasons}"
-            )
+        added = self._add(nodes)
+        added.check()
         return [node.node_id for node in nodes]
 
     def store(self, nodes: Sequence[BaseNode]) -> AddReport:
-        """Do what :meth:`add` does, and report pictures that cannot be read instead of raising.
+        """Do what :meth:`add` does, and return what became of the nodes, also when nothing was stored."""
+        return self._add(nodes).report
+
+    def _add(self, nodes: Sequence[BaseNode]) -> Added:
+        added = add_nodes(nodes, self._ready)
+        self._failed = added.report.failed
+        return added
+
+    def update_metadata(
+        self, node_ids: Sequence[str], metadatas: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Give stored nodes other metadata, in place of all that they have; nothing is encoded.
+
+        Args:
+            node_ids: Which nodes; one that is not stored is left out.
+            metadatas: The metadata of each.
 
         Raises:
-            DocumentError: As for :meth:`add`.
-            VectorError: As for :meth:`add`.
+            InvalidArgument: Not as many as there are ids.
+            DocumentError: Metadata that is not JSON; nothing is changed.
         """
-        stored: dict[str, Document] = {}
-        failed: list[Failure] = []
-        for node in list_of("nodes", nodes, BaseNode, "nodes"):
-            try:
-                stored[node.node_id] = to_stored(node)
-            except MediaError as error:
-                failed.append(
-                    Failure(node.node_id, str(node.metadata.get("source", "")), str(error))
-                )
-        if not stored:
-            return AddReport(failed=tuple(failed))
-        vectors = {
-            node.node_id: node.embedding
-            for node in nodes
-            if node.embedding is not None
-            and node.node_id in stored
-            and stored[node.node_id].has_text
-        }
-        index = self._ready(vectors)
-        documents = in_stored_groups(index, list(stored.values()))
-        report = index.upsert(documents, text_vectors=vectors)
-        return report + AddReport(failed=tuple(failed))
+        if self._index is not None:
+            update_metadata(self._index, node_ids, metadatas)
 
     def delete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:
         """Delete the nodes of a source document; none is fine too.
@@ -194,25 +198,58 @@ class DiptychVectorStore(BasePydanticVectorStore):
         if self._index is not None:
             self._index.clear()
 
+    def get(self, text_id: str) -> list[float]:
+        """Return the vector of a node, of length 1: that in the text list, else that of its picture.
+
+        Raises:
+            InvalidArgument: No such node is stored, or it has no vector.
+        """
+        return vector_of(self._index, text_id)
+
     def get_nodes(
-        self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None
+        self,
+        node_ids: list[str] | None = None,
+        filters: MetadataFilters | None = None,
+        *,
+        limit: int | None = None,
+        offset: int = 0,
+        where_document: Mapping[str, Any] | None = None,
     ) -> list[BaseNode]:
         """Return the nodes that have one of these ids, in their order, and that filters admit.
 
         None is no restriction; ids that are not stored are left out.
+
+        Args:
+            node_ids: Which nodes; without them in the order of addition.
+            filters: Conditions on the metadata.
+            limit: How many at most.
+            offset: How many of the first to leave out.
+            where_document: A condition on the text, as in Chroma: ``{"$contains": "pump"}``.
         """
         if self._index is None:
             return []
-        return [to_node(stored) for stored in self._index.get(node_ids, where=to_filter(filters))]
+        start = whole("offset", offset)
+        most = None if limit is None else start + whole("limit", limit)
+        where = all_of(to_filter(filters), on_text(where_document))
+        return [
+            to_node(stored) for stored in self._index.get(node_ids, where=where, limit=most)[start:]
+        ]
 
     def query(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
         """Return nodes, similarities and ids, best first.
 
+        In the default mode a query with words searches everything, and similarities are the score in
+        [0, 1] of ``MultimodalRetriever``; its embedding is the vector of the words. A query without words,
+        or with ``embedding_field``, is compared by its vector alone, and similarities are cosines. Words
+        of white space find nothing.
+
         Args:
             query: Its filters, ``node_ids`` and ``doc_ids`` apply before the search; an empty list
                 of ids is no restriction.
-            kwargs: ``mmr_threshold``, which goes before that of the query. Others are ignored,
-                because LlamaIndex passes on arguments that are meant for other stores.
+            kwargs: ``mmr_threshold``, which goes before that of the query; ``score_threshold``, the least
+                similarity; ``offset``, how many of the best to leave out; ``where_document``, a
+                condition on the text. Others are ignored, because LlamaIndex passes on arguments that
+                are meant for other stores.
 
         Raises:
             InvalidArgument: A mode that is not served, or a query without what its mode needs.
@@ -220,45 +257,11 @@ class DiptychVectorStore(BasePydanticVectorStore):
         if self._index is None:
             return VectorStoreQueryResult(nodes=[], similarities=[], ids=[])
         found = queries.run(self._index, query, kwargs)
-        stored = {document.id: document for document in self._index.get([i for i, _ in found])}
-        # A node that was deleted since it was found is left out.
-        there = [(identity, score) for identity, score in found if identity in stored]
         return VectorStoreQueryResult(
-            nodes=[to_node(stored[identity]) for identity, _ in there],
-            similarities=[score for _, score in there],
-            ids=[identity for identity, _ in there],
+            nodes=[to_node(one.document) for one in found],
+            similarities=[one.score for one in found],
+            ids=[one.document.id for one in found],
         )
-
-    async def async_add(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[str]:
-        """Do what :meth:`add` does, in a thread."""
-        return await asyncio.to_thread(self.add, nodes, **kwargs)
-
-    async def adelete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:
-        """Do what :meth:`delete` does, in a thread."""
-        await asyncio.to_thread(self.delete, ref_doc_id, **delete_kwargs)
-
-    async def adelete_nodes(
-        self,
-        node_ids: list[str] | None = None,
-        filters: MetadataFilters | None = None,
-        **delete_kwargs: Any,
-    ) -> None:
-        """Do what :meth:`delete_nodes` does, in a thread."""
-        await asyncio.to_thread(self.delete_nodes, node_ids, filters, **delete_kwargs)
-
-    async def aclear(self) -> None:
-        """Do what :meth:`clear` does, in a thread."""
-        await asyncio.to_thread(self.clear)
-
-    async def aget_nodes(
-        self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None
-    ) -> list[BaseNode]:
-        """Do what :meth:`get_nodes` does, in a thread."""
-        return await asyncio.to_thread(self.get_nodes, node_ids, filters)
-
-    async def aquery(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
-        """Do what :meth:`query` does, in a thread."""
-        return await asyncio.to_thread(self.query, query, **kwargs)
 
     def persist(self, persist_path: str, fs: Any = None) -> None:
         """Keep the store beside ``persist_path``, and write there how to load it.
@@ -328,21 +331,15 @@ class DiptychVectorStore(BasePydanticVectorStore):
         path = Path(persist_dir) / _NAME.format(namespace=namespace)
         return cls.from_persist_path(str(path), fs, **models)
 
-    def _ready(self, vectors: Mapping[str, list[float]]) -> MultimodalIndex:
-        """Return the index; the first vectors say which dimension a new one has."""
-        if self._index is None and vectors:
-            self._index = open_index(
-                *self._parts, dim=len(next(iter(vectors.values()))), **self._options
-            )
+    def _ready(self, dim: int) -> MultimodalIndex:
+        """Return the index; a new one has the dimension of the first vectors."""
+        with _CREATING:  # of two threads that add the first nodes, one makes it
+            if self._index is None and dim:
+                self._index = open_index(*self._parts, dim=dim, **self._options)
         if self._index is None:
             raise InvalidArgument(
                 "The first nodes of a DiptychVectorStore without embed_model= have no text with an "
                 "embedding. Embed them first, or pass embed_model=."
-            )
-        if vectors and self._index.text_encoder is None:
-            raise InvalidArgument(
-                "The index of this DiptychVectorStore has no text encoder, so it has no room for "
-                "the embeddings of nodes. Create the index with one."
             )
         return self._index
 
