@@ -12,6 +12,7 @@ from langchain_core.documents.base import Blob
 from diptych.checks import list_of
 from diptych.errors import DiptychError, InvalidArgument
 from diptych.index import MultimodalIndex
+from diptych.langchain.dumped import from_dict
 from diptych.langchain.placeholder import is_placeholder, placeholder, stands_for
 from diptych.langchain.reference import (
     REFERENCE_KEYS,
@@ -169,18 +170,22 @@ def to_stored(document: Document, document_id: str) -> Stored:
 
 
 def to_fused(
-    documents: Iterable[Document | FusedDocument], index: MultimodalIndex | None = None
+    documents: Iterable[Document | FusedDocument | Mapping[str, Any]],
+    index: MultimodalIndex | None = None,
 ) -> list[FusedDocument]:
     """Return what a prompt is built from, for documents of diptych or of any other retriever.
 
     Args:
-        documents: Retrieved, best first. Those without text and picture are left out.
+        documents: Retrieved, best first; also as the dicts that are left of them after a checkpoint
+            or JSON (:func:`diptych.langchain.dumped.from_dict`). Those without text and picture are
+            left out.
         index: Finds the pictures of documents that have been serialized since. Without it a
             picture is found by its path, when the file is still the one that was indexed.
     """
-    kinds: tuple[type[Document | FusedDocument], ...] = (Document, FusedDocument)
-    given = list_of("documents", documents, kinds, "documents")
-    found = [one if isinstance(one, FusedDocument) else _restored(one, index) for one in given]
+    kinds = (Document, FusedDocument, Mapping)
+    given: list[Any] = list_of("documents", documents, kinds, "documents")
+    whole = [from_dict(one) if isinstance(one, Mapping) else one for one in given]
+    found = [one if isinstance(one, FusedDocument) else _restored(one, index) for one in whole]
     return [fused for fused in found if fused is not None]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Unpack
 
 from langchain_core.documents import Document
@@ -40,7 +40,7 @@ CONDENSE = (
 
 
 def to_content_blocks(
-    documents: Iterable[Document | FusedDocument],
+    documents: Iterable[Document | FusedDocument | Mapping[str, Any]],
     *,
     question: Any = None,
     index: MultimodalIndex | None = None,
@@ -49,8 +49,8 @@ def to_content_blocks(
     """Return text and image blocks, in reading order, numbered and fenced.
 
     Args:
-        documents: What a retriever returned: LangChain documents of diptych or any other store, or
-            diptych's own fused documents.
+        documents: What a retriever returned: LangChain documents of diptych or any other store, the
+            dicts that are left of them after a checkpoint or JSON, or diptych's own fused documents.
         question: A text, or whatever else a retriever was asked with; comes last.
         index: Finds the pictures of documents that were serialized on the way here.
         options: The budget, as for :func:`diptych.context.build_context`.
@@ -68,7 +68,7 @@ def to_content_blocks(
 
 def to_messages(
     question: Any,
-    documents: Iterable[Document | FusedDocument],
+    documents: Iterable[Document | FusedDocument | Mapping[str, Any]],
     *,
     system: str | None = SYSTEM,
     index: MultimodalIndex | None = None,

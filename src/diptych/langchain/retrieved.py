@@ -26,7 +26,8 @@ class RetrievedDocument(Document):
 
     ``page_content`` and ``metadata`` hold text and references only, so nothing large reaches traces
     or stored chat histories. The pictures themselves do not survive serialization; what is left
-    then are the references, which ``to_content_blocks`` resolves (with ``index=`` in all cases).
+    then is a plain ``Document`` with the references, which ``to_content_blocks`` resolves (with
+    ``index=`` in all cases). Pickles and copies keep the pictures.
 
     Score and evidence differ from query to query, and which part of a unit is found first does too.
     They are in the metadata, but neither ``==`` nor ``langchain_core.load.dumps`` looks at them, so
@@ -61,6 +62,14 @@ class RetrievedDocument(Document):
 
     __hash__ = None  # type: ignore[assignment]  # it can be changed, as any LangChain document
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how a pickle makes the object: by a function, because of the name of the class."""
+        return _unpickled, (self.__getstate__(),)
+
+    def __repr_name__(self) -> str:
+        """Return the name of the class in the code, which is not the one that serializers read."""
+        return "RetrievedDocument"
+
     def _repr_html_(self) -> str | None:
         return None if self._fused is None else cards([self._fused])
 
@@ -68,6 +77,20 @@ class RetrievedDocument(Document):
     def fused(self) -> FusedDocument | None:
         """What diptych retrieved; None after serialization."""
         return self._fused
+
+
+# LangGraph writes module and name of an object's class into its checkpoints, and in its strict mode reads
+# back only what is on its list, such as LangChain's own Document; of any other class there comes a dict. What
+# is written of this class are the fields of a Document, so that is the name it is written under, here as in
+# lc_id above.
+RetrievedDocument.__module__ = Document.__module__
+RetrievedDocument.__name__ = Document.__name__
+
+
+def _unpickled(state: dict[Any, Any]) -> RetrievedDocument:
+    document = RetrievedDocument.__new__(RetrievedDocument)
+    document.__setstate__(state)
+    return document
 
 
 def _lasting(document: Document) -> tuple[str | None, dict[Any, Any]]:
