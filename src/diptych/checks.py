@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import os
+import re
 import reprlib
 import threading
 from collections.abc import Iterable, Mapping
@@ -19,6 +20,7 @@ __all__ = [
     "at_least_one",
     "checked_path",
     "checked_settings",
+    "cut",
     "fraction",
     "list_of",
     "seconds",
@@ -189,7 +191,11 @@ def list_of(name: str, values: Any, kind: type[T] | tuple[type[T], ...], what: s
     Raises:
         InvalidArgument: It is one value, no iterable, or holds something else.
     """
-    is_one = isinstance(values, str | bytes) or (kind is not object and isinstance(values, kind))
+    is_one = (
+        isinstance(values, str | bytes | bytearray | memoryview)
+        or hasattr(values, "read")  # an open file, which would be taken for its lines
+        or (kind is not object and isinstance(values, kind))
+    )
     if is_one or not isinstance(values, Iterable):
         given = "string" if isinstance(values, str) else type(values).__name__
         raise InvalidArgument(f"{name}={shown(values)} is one {given}; expected a list of {what}.")
@@ -236,3 +242,25 @@ def shown(value: object, most: int = _SHOWN) -> str:
         text = f"<{type(value).__name__}>"
     is_cut = len(text) > most or (isinstance(value, str) and len(value) > most)
     return f"{text[: most - 1]}…" if is_cut else text
+
+
+_CUT = 160
+_BASE64 = re.compile(r"[A-Za-z0-9+/=_\s-]{80,}")
+_LONGEST_PART = 60
+
+
+def cut(text: str) -> str:
+    """Return a path, a URI or another string that stands for a file as a message shows it, in quotes.
+
+    A long one is shown by both ends; a ``data:`` URI, or what looks like base64, by its beginning.
+    """
+    begin = text[:_CUT]
+    # A path has a dot, or names that are shorter.
+    is_base64 = _BASE64.fullmatch(begin) and (
+        begin.startswith("/9j/") or max(map(len, begin.split("/"))) >= _LONGEST_PART
+    )
+    if len(text) > 40 and (begin[:5].lower() == "data:" or is_base64):
+        return f"{shown(text, 40)} ({len(text):,} characters)"
+    if len(text) <= _CUT:
+        return shown(text, _CUT + 2)
+    return f"{shown(text[:60], 62)[:-1]}…{shown(text[-90:], 92)[1:]}"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diptych import media
+from diptych.checks import cut
 from diptych.errors import MediaError
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ class Image:
     Two pictures are equal when their bytes are. A URL is never fetched.
 
     Args:
-        source: The path of a file, or the bytes of an encoded picture.
+        source: The path of a file, or the bytes of an encoded picture; a string may also be a ``file:`` or
+            ``data:`` URI, or the base64 of a picture.
         name: What to call the picture to a person; the path as it was given by default.
         sha256: The expected content hash, in hex. Reading checks it, so that a file which was
             replaced behind its path is noticed.
@@ -32,7 +34,7 @@ class Image:
             files of an index.
 
     Raises:
-        MediaError: ``source`` is empty, a URL, or neither a path nor bytes.
+        MediaError: ``source`` is empty, a URL, or neither a string, a path nor bytes.
     """
 
     __slots__ = ("_given_advice", "_header", "_sha256", "_verified", "data", "name", "path")
@@ -43,7 +45,7 @@ class Image:
 
     def __init__(
         self,
-        source: str | os.PathLike[str] | bytes,
+        source: str | os.PathLike[str] | bytes | bytearray | memoryview,
         *,
         name: str = "",
         sha256: str = "",
@@ -58,36 +60,47 @@ class Image:
             if not self.data:
                 raise MediaError("A picture of 0 bytes was given. Pass the whole encoded file.")
         elif isinstance(source, str | os.PathLike):
-            text = os.fspath(source)
-            if not text or "\0" in text:
-                raise MediaError(f"{text!r} is no path of a picture. Pass a path or bytes.")
-            if text.lower().startswith(("http://", "https://")):
-                raise MediaError(
-                    f"{text!r} is a URL, and diptych never fetches one by itself. "
-                    "Download it and pass its path or its bytes."
-                )
-            self.data, self.path = None, Path(text)
+            found = media.source_of(source)
+            self.data, self.path = (found, None) if isinstance(found, bytes) else (None, found)
         else:
             raise MediaError(
                 f"A picture was given as {type(source).__name__}; expected a path or bytes. "
-                "Image.of takes data URIs and PIL pictures too."
+                "Image.of takes PIL pictures, arrays and open files too."
             )
         self.name = name or (str(self.path) if self.path else "")
 
     @classmethod
     def of(cls, value: Any) -> Image:
-        """Return a picture from a path, a ``data:`` URI, bytes, a PIL picture or an ``Image``.
+        """Return a picture from whatever people have.
+
+        Args:
+            value: A path, a ``file:`` or ``data:`` URI, the base64 of a picture; bytes; an open binary
+                file or ``io.BytesIO``, which is read from its start and stays open; a PIL picture of any
+                mode; an array of numpy (or torch, on the CPU), as ``media.from_array`` says; an ``Image``.
 
         Raises:
             MediaError: The value is none of these.
         """
         if isinstance(value, Image):
             return value
-        if isinstance(value, str) and value[:5].lower() == "data:":
-            return cls(media.parse_data_uri(value))
-        if not isinstance(value, str | bytes | os.PathLike) and hasattr(value, "getbands"):
+        if isinstance(value, str | bytes | bytearray | memoryview | os.PathLike):
+            return cls(value)
+        if hasattr(value, "getbands"):
             return cls(media.from_pil(value))
+        if media.is_array(value):
+            return cls(media.from_array(value))
+        if media.is_open_file(value):
+            name = getattr(value, "name", "")
+            return cls(media.from_open_file(value), name=name if isinstance(name, str) else "")
         return cls(value)
+
+    @staticmethod
+    def takes(value: object) -> bool:
+        """Whether a value is a picture by its type, when it is no string, which may be a text."""
+        return isinstance(value, Image | bytes | bytearray | memoryview | os.PathLike) or (
+            not isinstance(value, str)
+            and (hasattr(value, "getbands") or media.is_array(value) or media.is_open_file(value))
+        )
 
     def read(self) -> bytes:
         """Return the encoded file, unchanged.
@@ -101,7 +114,7 @@ class Image:
             if self._sha256 and digest != self._sha256:
                 advice = self._advice(missing=False)
                 raise MediaError(
-                    f"The picture {self.label} has changed since it was indexed: {str(self.path)!r} has "
+                    f"The picture {self.label} has changed since it was indexed: {cut(str(self.path))} has "
                     f"the content hash {digest[:12]}, expected {self._sha256[:12]}. {advice}"
                 )
             self._sha256, self._verified = digest, True
@@ -131,7 +144,7 @@ class Image:
     def label(self) -> str:
         """A short name for messages: the path, or how many bytes it has."""
         if self.name or self.path:
-            return repr(self.name or str(self.path))
+            return cut(self.name or str(self.path))
         return f"of {len(self.data or b'')} bytes"
 
     @property

@@ -13,6 +13,8 @@ __all__ = ["AddReport", "Failure", "NotRead", "SyncReport"]
 _SHOWN = 5
 """How many failures the one line of a report names."""
 
+_LONGEST_NAME = 200
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -29,7 +31,10 @@ class Failure:
     reason: str
 
     def __str__(self) -> str:
-        return f"{in_one_line(self.name)} ({visible(self.reason)})"
+        name = self.name
+        if len(name) > _LONGEST_NAME:  # a path that is none, such as a whole picture in base64
+            name = f"{name[:60]}…{name[-90:]}"
+        return f"{in_one_line(name)} ({visible(self.reason)})"
 
     @property
     def name(self) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -49,7 +48,7 @@ class Document:
 
     Attributes:
         text: The words: a paragraph, a caption, the text beside the picture.
-        image: The picture. A path, bytes, a ``data:`` URI or a PIL picture is converted.
+        image: The picture. What ``Image.of`` takes is converted.
         id: Any string of at most 4,096 characters; by default a hash of text, picture and group, so
             that equal content has an equal id.
         metadata: JSON values, at most 32 deep and 256 KiB; comes back as it was given. The key
@@ -170,7 +169,7 @@ class Query:
 
     @classmethod
     def of(cls, value: Any) -> Query:
-        """Return a query from a string (always a text), a path, bytes, a picture or a ``Query``.
+        """Return a query from a string (always a text), what ``Image.of`` takes, or a ``Query``.
 
         Raises:
             InvalidArgument: The value is none of these, or empty.
@@ -180,12 +179,10 @@ class Query:
             return value
         if isinstance(value, str):
             return cls(text=value)
-        if not isinstance(
-            value, Image | bytes | bytearray | memoryview | os.PathLike
-        ) and not hasattr(value, "getbands"):
+        if not Image.takes(value):
             raise InvalidArgument(
                 f"A query was given as {type(value).__name__}; expected a text (str), a picture "
-                "(path, bytes, PIL picture, Image) or a Query."
+                "(path, bytes, open file, array, PIL picture, Image) or a Query."
             )
         return cls(image=Image.of(value))
 

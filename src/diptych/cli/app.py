@@ -168,7 +168,12 @@ def sync(
 def search(
     text: Annotated[str | None, typer.Argument(help="The question.")] = None,
     image: Annotated[
-        Path | None, typer.Option("--image", help="A picture to look for, alone or with text.")
+        str | None,
+        typer.Option(
+            "--image",
+            metavar="PATH",
+            help="A picture to look for, alone or with text; also a file: URI.",
+        ),
     ] = None,
     index: IndexOption = None,
     models: Models = None,
@@ -189,7 +194,7 @@ def search(
     json: Json = False,
 ) -> None:
     """Ask a question, in words, with a picture, or both."""
-    query = Query(text, Image(image) if image else None)
+    query = Query(text, Image.of(image) if image else None)
     condition = _filter(where)
     if html is not None:
         _check_page(html)

@@ -190,7 +190,7 @@ def to_fused(
 
 
 def to_image(value: Any) -> Image:
-    """Return a picture from a path, ``data:`` URI, bytes, PIL picture, ``Blob`` or ``Image``.
+    """Return a picture from a ``Blob``, or from what ``Image.of`` takes: a path, bytes, an array, and more.
 
     Raises:
         MediaError: The value is none of these.
@@ -204,7 +204,7 @@ def to_query(value: Any) -> Query:
     """Return a query from what a retriever may be invoked with.
 
     A string is a text, unless it is a ``data:image/…`` URI; ``{"text": …, "image": …}`` is both;
-    a ``Path``, bytes, a PIL picture, a ``Blob`` or an ``Image`` is a picture.
+    a ``Blob``, and what ``Image.of`` takes but a string, is a picture.
 
     Raises:
         InvalidArgument: The value is none of these, or empty.

@@ -58,7 +58,7 @@ class DiptychEmbeddings(Embeddings):
         """Return one unit vector for each picture.
 
         Args:
-            uris: Paths, ``data:`` URIs, bytes, PIL pictures or ``Blob`` objects.
+            uris: ``Blob`` objects, or what ``Image.of`` takes: paths, URIs, bytes, open files, arrays.
 
         Raises:
             InvalidArgument: There is no image encoder.

@@ -38,8 +38,8 @@ def image_document(
     replaced behind its path is another document to ``index()``.
 
     Args:
-        image: A path, ``data:`` URI, bytes, PIL picture, ``Blob`` or ``Image``. ``index()`` needs
-            one that has a path.
+        image: A ``Blob``, or what ``Image.of`` takes: a path, a URI, bytes, an open file, an array, a PIL
+            picture. ``index()`` needs one that has a path.
         text: A caption, or what else belongs to it; becomes ``page_content``.
         metadata: Goes before what is said of the picture. Under ``_diptych`` it may say ``group``
             and ``order``.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from io import BytesIO
 from typing import Any
 
 from llama_index.core.embeddings.multi_modal_base import MultiModalEmbedding
@@ -82,7 +81,7 @@ class DiptychMultiModalEmbedding(MultiModalEmbedding):
             raise InvalidArgument(
                 "DiptychMultiModalEmbedding was made without an image encoder. Pass image_encoder=."
             )
-        images = [_image(picture) for picture in img_file_paths]
+        images = [Image.of(picture) for picture in img_file_paths]
         rows: list[Embedding] = self._image.encode_image(images).tolist()
         return rows
 
@@ -103,7 +102,3 @@ class DiptychMultiModalEmbedding(MultiModalEmbedding):
 
     async def _aget_image_embedding(self, img_file_path: ImageType) -> Embedding:
         return await asyncio.to_thread(self._get_image_embedding, img_file_path)
-
-
-def _image(picture: ImageType) -> Image:
-    return Image(picture.getvalue()) if isinstance(picture, BytesIO) else Image.of(picture)

@@ -11,8 +11,9 @@ Safe to call from several threads; no setting of Pillow is changed.
 from diptych.media._decode import decode, from_pil
 from diptych.media._file import MAX_BYTES, read_file
 from diptych.media._fit import fit
+from diptych.media._given import from_array, from_open_file, is_array, is_open_file
 from diptych.media._header import MAX_FRAMES, MAX_PIXELS, MAX_SIDE, Header, read_header
-from diptych.media._uri import parse_data_uri
+from diptych.media._uri import parse_data_uri, source_of
 
 __all__ = [
     "MAX_BYTES",
@@ -22,8 +23,13 @@ __all__ = [
     "Header",
     "decode",
     "fit",
+    "from_array",
+    "from_open_file",
     "from_pil",
+    "is_array",
+    "is_open_file",
     "parse_data_uri",
     "read_file",
     "read_header",
+    "source_of",
 ]

@@ -58,19 +58,23 @@ def pixels(opened: Opened, name: str) -> PIL.Image.Image:
         ) from error
 
 
-def from_pil(picture: PIL.Image.Image) -> bytes:
+def from_pil(picture: PIL.Image.Image, name: str = "") -> bytes:
     """Return the current frame of a PIL picture as a PNG file: upright, 8-bit RGB, on white.
+
+    Args:
+        picture: Any mode.
+        name: What to call the picture in messages.
 
     Raises:
         MediaError: It has no pixels, too many, or cannot be loaded.
     """
-    name = f"given as a PIL picture (mode {picture.mode})"
+    name = name or f"given as a PIL picture (mode {picture.mode})"
     check_size(picture.width, picture.height, name)
     try:
         picture.load()
         exif = picture.info.get("exif")
         turn = _TURNS.get(orientation(exif)) if isinstance(exif, bytes) else None
-        file = _Bounded()
+        file = _Bounded(name)
         to_rgb(picture, turn).save(file, "PNG", compress_level=4)
     except MediaError:
         raise
@@ -85,6 +89,10 @@ def from_pil(picture: PIL.Image.Image) -> bytes:
 class _Bounded(BytesIO):
     """A file in memory of at most so many bytes as a picture may have."""
 
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._name = name
+
     def write(self, content: Any, /) -> int:
-        check_bytes(self.tell() + len(content), "given as a PIL picture, as a PNG file,")
+        check_bytes(self.tell() + len(content), f"{self._name}, as a PNG file,")
         return super().write(content)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
-from diptych.checks import shown
+from diptych.checks import cut
 from diptych.errors import MediaError
 
 __all__ = ["MAX_BYTES", "check_bytes", "read_file"]
@@ -31,13 +31,14 @@ def read_file(path: str | os.PathLike[str]) -> bytes:
         MediaError: Missing, not permitted, a directory, pipe, socket or device, empty, or over
             ``MAX_BYTES``. Never waits.
     """
-    name = shown(os.fspath(path), 300)
+    name = cut(os.fsdecode(path))
     try:
         descriptor = os.open(path, _FLAGS)
     except (OSError, ValueError) as error:  # ValueError: a NUL or a surrogate in the path
         what = _what_is_there(path) or getattr(error, "strerror", None) or str(error)
         raise MediaError(
-            f"The picture {name} could not be opened: {what}. Expected the path of a readable file."
+            f"The picture {name} could not be opened: {what}. Expected the path of a readable file, or the "
+            "whole picture as bytes or as 'data:image/png;base64,' and its base64."
         ) from error
     try:
         status = os.fstat(descriptor)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from diptych.errors import MediaError
 
-__all__ = ["FORMATS", "sniff"]
+__all__ = ["FORMATS", "format_of", "sniff"]
 
 FORMATS = {
     "JPEG": "image/jpeg",
@@ -45,17 +45,22 @@ _OTHERS = (
 _SVG = "It is never rasterised here, because it can hold scripts and links. Export it as PNG."
 
 
+def format_of(data: bytes) -> str | None:
+    """Return the format of a picture by how it begins: a key of ``FORMATS``, or None."""
+    for prefix, found in _PREFIXES:
+        if data.startswith(prefix):
+            return found
+    return "WEBP" if data[:4] == b"RIFF" and data[8:12] == b"WEBP" else None
+
+
 def sniff(data: bytes, name: str) -> str:
     """Return the format of a picture: a key of ``FORMATS``.
 
     Raises:
         MediaError: Something else; the message says what, and what to do about it.
     """
-    for prefix, found in _PREFIXES:
-        if data.startswith(prefix):
-            return found
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "WEBP"
+    if found := format_of(data):
+        return found
     what, advice = _other(data)
     raise MediaError(
         f"The picture {name} is {what}; expected {', '.join(FORMATS)} (by content, not by file "
