@@ -22,6 +22,7 @@ __all__ = [
     "checked_settings",
     "cut",
     "fraction",
+    "is_single",
     "list_of",
     "seconds",
     "shown",
@@ -179,6 +180,11 @@ def checked_settings(settings: Any) -> dict[str, str]:
     return copied
 
 
+def is_single(value: object) -> bool:
+    """Whether a value is one text, one run of bytes or one open file, though it can be iterated over."""
+    return isinstance(value, str | bytes | bytearray | memoryview) or hasattr(value, "read")
+
+
 def list_of(name: str, values: Any, kind: type[T] | tuple[type[T], ...], what: str) -> list[T]:
     """Return the values of an argument as a list, after a look at each of them.
 
@@ -191,11 +197,7 @@ def list_of(name: str, values: Any, kind: type[T] | tuple[type[T], ...], what: s
     Raises:
         InvalidArgument: It is one value, no iterable, or holds something else.
     """
-    is_one = (
-        isinstance(values, str | bytes | bytearray | memoryview)
-        or hasattr(values, "read")  # an open file, which would be taken for its lines
-        or (kind is not object and isinstance(values, kind))
-    )
+    is_one = is_single(values) or (kind is not object and isinstance(values, kind))
     if is_one or not isinstance(values, Iterable):
         given = "string" if isinstance(values, str) else type(values).__name__
         raise InvalidArgument(f"{name}={shown(values)} is one {given}; expected a list of {what}.")

@@ -139,8 +139,8 @@ class AddingVectorStore(VectorStore):
         A picture that cannot be read does not stop the others; see :meth:`add_documents`.
 
         Args:
-            uris: Paths, ``data:`` URIs, bytes, PIL pictures, ``Blob`` or ``Image`` objects. A URL
-                is never fetched.
+            uris: ``Blob`` objects, or what ``Image.of`` takes: paths, ``data:`` and ``file:`` URIs,
+                bytes, open files, arrays, PIL pictures. A URL is never fetched.
             metadatas: One for each picture; ``image_sha256`` and its like are added to it.
             ids: Any strings; None stands for a new UUID.
             texts: The caption of each picture, or what else belongs to it. It is searched as text

@@ -10,7 +10,7 @@ from typing import Any
 from langchain_core.documents import Document
 from numpy.typing import ArrayLike
 
-from diptych.checks import shown
+from diptych.checks import is_single, shown
 from diptych.errors import InvalidArgument
 from diptych.langchain.addition import Addition, Candidate
 from diptych.langchain.convert import RetrievedDocument, picture_metadata, to_image, to_stored
@@ -229,7 +229,7 @@ def _is_left_out(values: Any) -> bool:
 
 def _listed(name: str, values: Any, what: str) -> list[Any]:
     """Return the values of an argument; a bad one among them is not yet an error."""
-    is_one = isinstance(values, str | bytes | Mapping | Document)
+    is_one = is_single(values) or isinstance(values, Mapping | Document)
     if is_one or not isinstance(values, Iterable):
         given = "string" if isinstance(values, str) else type(values).__name__
         raise InvalidArgument(f"{name}={shown(values)} is one {given}; expected a list of {what}.")
