@@ -463,6 +463,19 @@ class MultimodalIndex:
         with self._storage.reading() as state:
             yield Snapshot(state, self._models, self._door)
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other writers out, so that what is read inside still holds when it is written.
+
+        Raises:
+            LockedError: Another process or object is writing to the folder.
+        """
+        if self._storage.is_new:  # there is nothing yet that could change
+            yield
+            return
+        with self._storage.alone():
+            yield
+
     def __len__(self) -> int:
         with self.snapshot() as snapshot:
             return snapshot.counts()["documents"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from numpy.typing import ArrayLike
 
@@ -86,6 +87,11 @@ class Addition:
             return
         self.candidates[candidate.stored.id] = candidate
         self._places[candidate.stored.id] = at
+
+    def put(self, candidates: Iterable[Candidate]) -> None:
+        """Take documents that are made already."""
+        for candidate in candidates:
+            self.take(candidate.stored.id, "", partial(_same, candidate))
 
     def drop(self, names: Iterable[str]) -> None:
         """Note which reserved keys of a document's metadata are not kept."""
@@ -220,6 +226,10 @@ def _check_is_of_documents(
     has_words = any(candidate.stored.has_text for candidate in batch)
     if type(error) is InvalidArgument and (index.image_index.dim or has_words):
         raise error
+
+
+def _same(candidate: Candidate) -> Candidate:
+    return candidate
 
 
 def _vectors(batch: Sequence[Candidate], name: str) -> Mapping[str, ArrayLike]:

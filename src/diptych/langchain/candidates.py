@@ -19,7 +19,18 @@ from diptych.reserved import dropped_from, place_of, without_reserved
 from diptych.types import Document as Stored
 from diptych.types import Image
 
-__all__ = ["Pairs", "from_documents", "from_embeddings", "from_images", "from_texts", "is_blank"]
+__all__ = [
+    "Pairs",
+    "as_mapping",
+    "from_documents",
+    "from_embeddings",
+    "from_images",
+    "from_texts",
+    "is_blank",
+    "listed",
+    "one_each",
+    "wrong",
+]
 
 Pairs = Iterable[tuple[Any, ArrayLike | None]]
 """Texts or pictures, each with its vector, or None where the model of the index makes it."""
@@ -32,8 +43,8 @@ def from_texts(texts: Any, metadatas: Any, ids: Any) -> tuple[Addition, list[str
         InvalidArgument: Not lists of one length.
     """
     # One string stands for its characters, as in langchain-core's own stores.
-    given = list(texts) if isinstance(texts, str) else _listed("texts", texts, "strings")
-    metadatas, identities = _beside(given, None if _is_left_out(metadatas) else metadatas, ids)
+    given = list(texts) if isinstance(texts, str) else listed("texts", texts, "strings")
+    metadatas, identities = beside(given, None if _is_left_out(metadatas) else metadatas, ids)
     addition = Addition()
     for at, text in enumerate(given):
         addition.take(
@@ -51,9 +62,9 @@ def from_documents(documents: Any, ids: Any) -> tuple[Addition, list[str]]:
     Raises:
         InvalidArgument: Not lists of one length.
     """
-    given = _listed("documents", documents, "LangChain documents")
+    given = listed("documents", documents, "LangChain documents")
     own = [getattr(document, "id", None) for document in given]
-    _, identities = _beside(given, None, own if _is_left_out(ids) else ids)
+    _, identities = beside(given, None, own if _is_left_out(ids) else ids)
     addition = Addition()
     for at, document in enumerate(given):
         addition.take(
@@ -71,9 +82,9 @@ def from_images(uris: Any, metadatas: Any, ids: Any, texts: Any) -> tuple[Additi
     Raises:
         InvalidArgument: Not lists of one length.
     """
-    given = _listed("uris", uris, "pictures")
-    captions = _one_each(given, texts, "texts")
-    metadatas, identities = _beside(given, metadatas, ids)
+    given = listed("uris", uris, "pictures")
+    captions = one_each(given, texts, "texts")
+    metadatas, identities = beside(given, metadatas, ids)
     addition = Addition()
     for at, uri in enumerate(given):
         addition.take(
@@ -98,7 +109,7 @@ def from_embeddings(
             "such as [('a text', vector)]."
         )
     given = [
-        None if pairs is None else _listed(name, pairs, "pairs of content and vector")
+        None if pairs is None else listed(name, pairs, "pairs of content and vector")
         for name, pairs in (
             ("text_embeddings", text_embeddings),
             ("image_embeddings", image_embeddings),
@@ -111,7 +122,7 @@ def from_embeddings(
             "expected one of each for each document. Add what does not belong together in two calls."
         )
     texts, images = ([None] * counts.copy().pop() if pairs is None else pairs for pairs in given)
-    metadatas, identities = _beside(texts, None if _is_left_out(metadatas) else metadatas, ids)
+    metadatas, identities = beside(texts, None if _is_left_out(metadatas) else metadatas, ids)
     addition = Addition()
     for at, (text, image) in enumerate(zip(texts, images, strict=True)):
         addition.take(
@@ -133,8 +144,8 @@ def is_blank(document: object) -> bool:
 
 def _text(addition: Addition, at: int, text: object, metadata: object, identity: str) -> Candidate:
     if not isinstance(text, str):
-        raise _wrong(f"texts[{at}]", text, "strings")
-    said = dict(_mapping(metadata))
+        raise wrong(f"texts[{at}]", text, "strings")
+    said = dict(as_mapping(metadata))
     if _is_white(text):  # before LangChain looks at it
         return Candidate(Stored(text=text, id=identity))
     return _document(addition, at, Document(page_content=text, metadata=said), identity)
@@ -142,7 +153,7 @@ def _text(addition: Addition, at: int, text: object, metadata: object, identity:
 
 def _document(addition: Addition, at: int, document: object, identity: str) -> Candidate:
     if not isinstance(document, Document):
-        raise _wrong(f"documents[{at}]", document, "LangChain documents")
+        raise wrong(f"documents[{at}]", document, "LangChain documents")
     addition.drop(dropped_from(document.metadata))
     return Candidate(to_stored(document, identity))
 
@@ -156,7 +167,7 @@ def _picture(
 def _stored(
     addition: Addition, text: Any, image: Image | None, metadata: object, identity: str
 ) -> Stored:
-    said = _mapping(metadata)
+    said = as_mapping(metadata)
     addition.drop(dropped_from(said))
     place = place_of(said)
     # What stands for a picture without words comes back as its caption from code that copies.
@@ -179,7 +190,7 @@ def _with_vectors(
     words, text_vector = _pair("text_embeddings", text)
     uri, image_vector = _pair("image_embeddings", image)
     if words is not None and not isinstance(words, str):
-        raise _wrong("The text of text_embeddings", words, "pairs of a string and its vector")
+        raise wrong("The text of text_embeddings", words, "pairs of a string and its vector")
     picture = None if uri is None else to_image(uri)
     stored = _stored(addition, words, picture, metadata, identity)
     return Candidate(stored, text_vector, image_vector)
@@ -190,17 +201,23 @@ def _pair(name: str, value: object) -> tuple[Any, Any]:
     if value is None:
         return None, None
     if not isinstance(value, tuple | list) or len(value) != 2:
-        raise _wrong(f"An item of {name}", value, "pairs of content and vector")
+        raise wrong(f"An item of {name}", value, "pairs of content and vector")
     return value[0], value[1]
 
 
-def _wrong(what: str, value: object, expected: str) -> InvalidArgument:
+def wrong(what: str, value: object, expected: str) -> InvalidArgument:
+    """Return the error about an item of a list that is of a wrong type."""
     return InvalidArgument(
         f"{what} is {shown(value)}, of type {type(value).__name__}; expected a list of {expected}."
     )
 
 
-def _mapping(metadata: object) -> Mapping[str, Any]:
+def as_mapping(metadata: object) -> Mapping[str, Any]:
+    """Return metadata; {} for None.
+
+    Raises:
+        InvalidArgument: It is something else.
+    """
     if metadata is not None and not isinstance(metadata, Mapping):
         raise InvalidArgument(
             f"A metadata was given as {type(metadata).__name__}; expected a dict, or None."
@@ -216,18 +233,18 @@ def _is_white(text: object) -> bool:
     return isinstance(text, str) and not text.strip()
 
 
-def _beside(items: Sequence[Any], metadatas: Any, ids: Any) -> tuple[list[Any], list[str]]:
+def beside(items: Sequence[Any], metadatas: Any, ids: Any) -> tuple[list[Any], list[str]]:
     """Return a metadata and an id for each item; an id that is left out is a new one."""
-    given = _one_each(items, None if _is_left_out(ids) else ids, "ids")
+    given = one_each(items, None if _is_left_out(ids) else ids, "ids")
     identities = [identity or str(uuid.uuid4()) for identity in given]
-    return _one_each(items, metadatas, "metadatas"), identities
+    return one_each(items, metadatas, "metadatas"), identities
 
 
 def _is_left_out(values: Any) -> bool:
     return values is None or (isinstance(values, list | tuple | Mapping) and not values)
 
 
-def _listed(name: str, values: Any, what: str) -> list[Any]:
+def listed(name: str, values: Any, what: str) -> list[Any]:
     """Return the values of an argument; a bad one among them is not yet an error."""
     is_one = is_single(values) or isinstance(values, Mapping | Document)
     if is_one or not isinstance(values, Iterable):
@@ -236,7 +253,7 @@ def _listed(name: str, values: Any, what: str) -> list[Any]:
     return list(values)
 
 
-def _one_each(items: Sequence[Any], values: Any, name: str) -> list[Any]:
+def one_each(items: Sequence[Any], values: Any, name: str) -> list[Any]:
     """Return one value for each item; None for each where none are given.
 
     Raises:
@@ -244,9 +261,9 @@ def _one_each(items: Sequence[Any], values: Any, name: str) -> list[Any]:
     """
     if values is None:
         return [None] * len(items)
-    listed = _listed(name, values, "one for each")
-    if len(listed) != len(items):
+    given = listed(name, values, "one for each")
+    if len(given) != len(items):
         raise InvalidArgument(
-            f"{len(listed)} {name} were given for {len(items)} items; expected one for each."
+            f"{len(given)} {name} were given for {len(items)} items; expected one for each."
         )
-    return listed
+    return given

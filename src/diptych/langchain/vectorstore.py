@@ -11,6 +11,7 @@ from langchain_core.embeddings import Embeddings
 
 from diptych.errors import FormatError, InvalidArgument
 from diptych.index import IndexOptions, MultimodalIndex
+from diptych.langchain.candidates import Pairs
 from diptych.langchain.retriever import DiptychVectorStoreRetriever
 from diptych.langchain.search import Mode
 from diptych.langchain.searching import ImagesAs, SearchingVectorStore
@@ -152,6 +153,36 @@ class DiptychVectorStore(SearchingVectorStore):
     async def afrom_images(cls, uris: Sequence[Any], *args: Any, **kwargs: Any) -> Self:
         """Do what :meth:`from_images` does, in a thread."""
         return await asyncio.to_thread(cls.from_images, uris, *args, **kwargs)
+
+    @classmethod
+    def from_embeddings(
+        cls,
+        text_embeddings: Pairs | None = None,
+        embedding: Embeddings | TextEncoder | None = None,
+        metadatas: Sequence[Mapping[str, Any] | None] | None = None,
+        ids: Sequence[str | None] | None = None,
+        *,
+        image_embeddings: Pairs | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Return a store that holds texts and pictures with vectors that were made elsewhere.
+
+        Args:
+            text_embeddings: As for :meth:`add_embeddings`.
+            embedding: As for the class; the model that has made the vectors.
+            metadatas: As for :meth:`add_embeddings`.
+            ids: As for :meth:`add_embeddings`.
+            image_embeddings: As for :meth:`add_embeddings`.
+            kwargs: The other arguments of the class.
+        """
+        store = cls(embedding, **kwargs)
+        store.add_embeddings(text_embeddings, metadatas, ids, image_embeddings=image_embeddings)
+        return store
+
+    @classmethod
+    async def afrom_embeddings(cls, *args: Any, **kwargs: Any) -> Self:
+        """Do what :meth:`from_embeddings` does, in a thread."""
+        return await asyncio.to_thread(cls.from_embeddings, *args, **kwargs)
 
     def save_local(self, folder_path: str | os.PathLike[str]) -> None:
         """Write a copy into a folder where there is none yet.
