@@ -112,10 +112,20 @@ class VectorIndex:
     def _search_exactly(
         self, queries: Vectors, k: int, rows: NDArray[np.int64] | None
     ) -> tuple[NDArray[np.float32], Keys]:
+        """Return the best ``k``; equal scores are in the order of keys, so that ``k`` decides nothing else."""
         parameters, _kept_alive = self._selector(rows)
-        with _one_thread(self._faiss, len(queries)):
-            scores, found = self._index.search(queries, k, params=parameters)
-        return scores, np.where(found >= 0, self._keys[found], -1)
+        most = len(self) if rows is None else len(rows)
+        wanted = min(k + 1, most)
+        while True:
+            with _one_thread(self._faiss, len(queries)):
+                scores, found = self._index.search(queries, wanted, params=parameters)
+            # FAISS chooses any of those that are as good as the last one: look at all of them.
+            if wanted == most or (scores[:, k - 1] > scores[:, -1]).all():
+                break
+            wanted = min(2 * wanted, most)
+        keys = np.where(found >= 0, self._keys[found], -1)
+        order = np.lexsort((keys, -scores), axis=-1)[:, :k]
+        return np.take_along_axis(scores, order, axis=1), np.take_along_axis(keys, order, axis=1)
 
     def _may_approximate(self, k: int, rows: NDArray[np.int64] | None) -> bool:
         """Whether there is enough to choose from that an approximate search is quicker, and finds it."""
