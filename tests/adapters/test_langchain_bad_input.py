@@ -81,7 +81,14 @@ CASES = {
     "deleting by a wrong filter": (lambda s: s.delete(filter={"$x": 1}), FilterError, "Unknown"),
     "getting one id": (lambda s: s.get_by_ids("12"), InvalidArgument, "ids='12' is one string"),
     "a number as query": (lambda s: s.similarity_search(3), InvalidArgument, "given as int"),
-    "an empty query": (lambda s: s.similarity_search(" "), InvalidArgument, "neither"),
+    "a query of nothing": (lambda s: s.similarity_search({}), InvalidArgument, "neither"),
+    "nothing of a blank query": (lambda s: s.similarity_search(" ", k=0), InvalidArgument, "at least 1"),
+    "an offset below nothing": (
+        lambda s: s.similarity_search("a", offset=-1), InvalidArgument, "offset=-1",
+    ),
+    "a condition on texts in words": (
+        lambda s: s.similarity_search("a", where_document="pump"), FilterError, r"\$text was given 'pump'",
+    ),
     "no query": (lambda s: s.similarity_search(None), InvalidArgument, "NoneType"),
     "k of nothing": (lambda s: s.similarity_search("a", k=0), InvalidArgument, "expected at least 1"),
     "k as a word": (lambda s: s.similarity_search("a", k="3"), InvalidArgument, "expected an integer"),

@@ -106,8 +106,10 @@ class TestRetrieving:
         found = retriever.invoke({"text": "spare parts", "image": RED}, k=3)
         assert {"service", "pump"} <= {i for d in found for i in d.metadata["document_ids"]}
 
-    @pytest.mark.parametrize("query", ["", {}, {"picture": RED}, {"text": " "}])
-    def test_an_empty_or_unknown_query_is_refused(self, retriever, query):
+    @pytest.mark.parametrize(
+        "query", [{}, {"image": None}, {"picture": RED}, {"text": " ", "picture": 1}]
+    )
+    def test_an_unknown_query_is_refused(self, retriever, query):
         with pytest.raises(InvalidArgument, match="needs text|expected 'text'"):
             retriever.invoke(query)
 
@@ -258,8 +260,8 @@ class TestTracing:
 
     def test_an_error_is_traced(self, retriever):
         recorder = Recorder()
-        with pytest.raises(InvalidArgument):
-            retriever.invoke(" ", {"callbacks": [recorder]})
+        with pytest.raises(InvalidArgument, match="at least 1"):
+            retriever.invoke("red", {"callbacks": [recorder]}, k=0)
         assert len(recorder.errors) == 1
 
     async def test_events_of_a_chain_name_the_retriever(self, traced):

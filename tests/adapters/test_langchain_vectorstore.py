@@ -62,8 +62,8 @@ class TestInTheMannerOfTheInMemoryStore:
         ours, theirs = stores
         expected = theirs.similarity_search_with_score("bar", k=5)
         for found in (
-            ours.similarity_search_with_score("bar", k=5),
-            await ours.asimilarity_search_with_score("bar", k=5),
+            ours.similarity_search_with_score("bar", k=5, mode="text"),
+            await ours.asimilarity_search_with_score("bar", k=5, mode="text"),
         ):
             assert [d.page_content for d, _ in found] == [d.page_content for d, _ in expected]
             assert [s for _, s in found] == pytest.approx([s for _, s in expected], abs=1e-6)
@@ -307,7 +307,7 @@ class TestSearching:
 
     def test_relevance_lies_between_0_and_1_in_every_mode(self, index):
         store = DiptychVectorStore(index=index)
-        for mode in ("text", "image", "cross_modal", "fused"):
+        for mode in ("text", "image", "cross_modal", "fused", "lexical"):
             found = store.similarity_search_with_relevance_scores("red", k=9, mode=mode)
             assert found
             scores = [score for _, score in found]
@@ -315,22 +315,22 @@ class TestSearching:
             assert scores == sorted(scores, reverse=True)
 
     def test_relevance_of_a_cosine_is_half_of_one_more(self, store):
-        (_, cosine), *_ = store.similarity_search_with_score("text 3")
-        (_, relevant), *_ = store.similarity_search_with_relevance_scores("text 3")
+        (_, cosine), *_ = store.similarity_search_with_score("text 3", mode="text")
+        (_, relevant), *_ = store.similarity_search_with_relevance_scores("text 3", mode="text")
         assert (cosine, relevant) == (pytest.approx(1, abs=1e-6), pytest.approx(1, abs=1e-6))
-        last = store.similarity_search_with_score("text 3", k=40)[-1][1]
-        found = store.similarity_search_with_relevance_scores("text 3", k=40)
+        last = store.similarity_search_with_score("text 3", k=40, mode="text")[-1][1]
+        found = store.similarity_search_with_relevance_scores("text 3", k=40, mode="text")
         assert found[-1][1] == pytest.approx((last + 1) / 2)
 
     async def test_a_threshold_keeps_what_is_above(self, store):
-        options = {"k": 40, "score_threshold": 0.7}
+        options = {"k": 40, "score_threshold": 0.7, "mode": "text"}
         found = store.similarity_search_with_relevance_scores("text 3", **options)
         assert 0 < len(found) < 40
         assert await store.asimilarity_search_with_relevance_scores("text 3", **options) == found
         retriever = store.as_retriever(
             search_type="similarity_score_threshold", search_kwargs=options
         )
-        assert retriever.invoke("text 3") == [document for document, _ in found]
+        assert retriever.invoke("text 3", mode="text") == [document for document, _ in found]
 
     @pytest.mark.parametrize("argument", ["top_k", "n_results", "where"])
     async def test_an_argument_that_is_not_known_is_refused(self, store, argument):
@@ -431,8 +431,8 @@ class TestConstructing:
         assert store.index is empty
         assert store.retriever.index is empty
 
-    def test_the_default_mode_follows_the_encoders(self, index):
-        assert DiptychVectorStore(StubText()).mode == "text"
+    def test_the_default_mode_is_the_fused_one_whatever_the_encoders(self, index):
+        assert DiptychVectorStore(StubText()).mode == "fused"
         assert DiptychVectorStore(StubText(), image_encoder=StubImage()).mode == "fused"
         assert DiptychVectorStore(index=index, mode="image").mode == "image"
 

@@ -43,6 +43,8 @@ class FunctionEncoder:
             ``encode_text``.
         encode_query: The same for questions.
         encode_image: The same for pictures. Absent without a function for it.
+        langchain_model: The LangChain ``Embeddings`` that it was made of, whose asynchronous methods the
+            adapter awaits; None otherwise.
 
     Args:
         encode_text: Takes a list of strings; returns an array or lists of shape ``(n, dim)``.
@@ -68,6 +70,7 @@ class FunctionEncoder:
     encode_document: Callable[[Sequence[str]], Vectors]
     encode_query: Callable[[Sequence[str]], Vectors]
     encode_image: Callable[[Sequence[Image]], Vectors]
+    langchain_model: Any = None
 
     def __init__(
         self,
@@ -124,7 +127,9 @@ class FunctionEncoder:
             InvalidArgument: ``embeddings`` lacks ``embed_documents`` or ``embed_query``.
         """
         functions = _foreign.langchain_functions(embeddings)
-        return cls._of(functions, dim=dim, space=space, fingerprint=fingerprint)
+        encoder = cls._of(functions, dim=dim, space=space, fingerprint=fingerprint)
+        encoder.langchain_model = embeddings
+        return encoder
 
     @classmethod
     def from_llama_index(

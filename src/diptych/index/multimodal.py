@@ -379,17 +379,20 @@ class MultimodalIndex:
             for name, (found, scores) in ranked.lists.items()
         }
 
-    def query_vectors(self, query: Any) -> dict[str, Vectors]:
+    def query_vectors(
+        self, query: Any, *, vectors: Mapping[str, ArrayLike] | None = None
+    ) -> dict[str, Vectors]:
         """Return the vectors of a query, ``(1, dim)`` each, for the lists that it can reach.
 
         Args:
             query: A text, a picture, or a ``Query``.
+            vectors: Query vectors by list, made elsewhere; those are not made again.
 
         Raises:
             InvalidArgument: An empty query.
         """
         with self.snapshot() as snapshot:
-            return snapshot.query_vectors(Query.of(query))
+            return snapshot.query_vectors(Query.of(query), vectors)
 
     def get(
         self,

@@ -121,10 +121,14 @@ class Snapshot:
                 self._search(name, ranked, depth, allowed)
         return ranked
 
-    def query_vectors(self, query: Query) -> QueryVectors:
+    def query_vectors(
+        self, query: Query, vectors: Mapping[str, ArrayLike] | None = None
+    ) -> QueryVectors:
         """Return the vectors of a query, ``(1, dim)`` each, for the lists that it can reach."""
-        self._probe()
-        (found,) = embed_queries(self._models, [query], {}, _VECTOR_LISTS)
+        given = self._given(vectors)
+        if not given:
+            self._probe()
+        (found,) = embed_queries(self._models, [query], given, _VECTOR_LISTS)
         return found
 
     def nearest(

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
-from collections.abc import Callable, Collection, Sequence
-from typing import Any, ClassVar, Self
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, ClassVar, Self, Unpack
 
 from langchain_core.callbacks import (
     AsyncCallbackManagerForRetrieverRun,
@@ -15,15 +14,19 @@ from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
 from langchain_core.runnables import RunnableConfig
 from langchain_core.vectorstores import VectorStoreRetriever
+from numpy.typing import ArrayLike
 from pydantic import model_validator
 
 from diptych.cards import Results
+from diptych.checks import MOST, at_least_one, whole
 from diptych.errors import InvalidArgument
 from diptych.index import MultimodalIndex
-from diptych.langchain.convert import to_fused_document, to_query
-from diptych.langchain.search import MODES, restriction
+from diptych.langchain.asking import aquestion, question, vectors_of, weighted
+from diptych.langchain.convert import to_fused_document
+from diptych.langchain.options import MODES, RetrieverOptions, threshold_of
+from diptych.langchain.search import restriction
 from diptych.retriever import MultimodalRetriever
-from diptych.types import Weights
+from diptych.types import Query
 
 __all__ = ["DiptychRetriever", "DiptychVectorStoreRetriever"]
 
@@ -43,12 +46,16 @@ class DiptychRetriever(BaseRetriever):
         retriever: The retriever of diptych; made from ``index`` when it is left out.
         index: The index to search; that of ``retriever`` when it is left out.
         k: How many documents.
-        modalities: What to search: "text", "image", "cross_modal".
+        modalities: What to search: "text", "image", "cross_modal", or "lexical" for words alone.
         filter: A metadata filter of ``diptych.filters``, or a function of a LangChain document;
             applied before the search.
         weights: How much each ranked list counts: "text", "image", "cross_modal", "lexical"; 1 when
-            it is not named. ``k``, ``modalities``, ``filter`` and ``weights`` can be given to
-            ``invoke`` as well.
+            it is not named.
+        where_document: What the text must say, in the language of Chroma.
+        score_threshold: Only documents with at least this score, in [0, 1].
+        offset: How many of the best documents are skipped. Pages of ``k`` follow each other.
+
+    All but ``retriever`` and ``index`` can be given to ``invoke`` as well. A blank text finds nothing.
     """
 
     retriever: MultimodalRetriever | None = None
@@ -57,6 +64,9 @@ class DiptychRetriever(BaseRetriever):
     modalities: Sequence[str] = ("text", "image")
     filter: dict[str, Any] | Callable[[Document], bool] | None = None
     weights: dict[str, float] | None = None
+    where_document: dict[str, Any] | None = None
+    score_threshold: float | None = None
+    offset: int = 0
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -77,7 +87,8 @@ class DiptychRetriever(BaseRetriever):
         Args:
             input: A text, or what the class describes.
             config: Callbacks, tags and the like.
-            kwargs: ``k``, ``modalities``, ``filter``, ``weights``.
+            kwargs: ``k``, ``modalities``, ``filter``, ``weights``, ``where_document``,
+                ``score_threshold``, ``offset``.
         """
         return super().invoke(_traced(input), config, **kwargs)
 
@@ -85,54 +96,72 @@ class DiptychRetriever(BaseRetriever):
         self, input: Any, config: RunnableConfig | None = None, **kwargs: Any
     ) -> list[Document]:
         """Return what :meth:`invoke` does, without blocking the event loop."""
-        return await super().ainvoke(_traced(input), config, **kwargs)
+        return await super().ainvoke(await _atraced(input), config, **kwargs)
 
     def _get_relevant_documents(
         self,
         query: Any,
         *,
         run_manager: CallbackManagerForRetrieverRun,
-        k: int | None = None,
-        modalities: Sequence[str] | None = None,
-        filter: dict[str, Any] | Callable[[Document], bool] | None = None,
-        weights: Weights | None = None,
+        **options: Unpack[RetrieverOptions],
     ) -> list[Document]:
-        return self._retrieve(query, k, modalities, filter, weights)
+        asked = question(query)
+        wanted = self._options(options)
+        return [] if asked is None else self._retrieve(asked, wanted, {})
 
     async def _aget_relevant_documents(
         self,
         query: Any,
         *,
         run_manager: AsyncCallbackManagerForRetrieverRun,
-        k: int | None = None,
-        modalities: Sequence[str] | None = None,
-        filter: dict[str, Any] | Callable[[Document], bool] | None = None,
-        weights: Weights | None = None,
+        **options: Unpack[RetrieverOptions],
     ) -> list[Document]:
-        return await asyncio.to_thread(self._retrieve, query, k, modalities, filter, weights)
+        asked = await aquestion(query)
+        wanted = self._options(options)
+        if asked is None:
+            return []
+        single: Any = wanted["modalities"][0] if len(wanted["modalities"]) == 1 else "fused"
+        vectors = await vectors_of(self._searched.index, asked, single)
+        return await asyncio.to_thread(self._retrieve, asked, wanted, vectors)
 
-    def _retrieve(
-        self,
-        query: Any,
-        k: int | None,
-        modalities: Sequence[str] | None,
-        documents: dict[str, Any] | Callable[[Document], bool] | None,
-        weights: Weights | None,
-    ) -> list[Document]:
+    @property
+    def _searched(self) -> MultimodalRetriever:
         if self.retriever is None:  # only when it was taken away after construction
             raise InvalidArgument("DiptychRetriever has no retriever.")
-        chosen = documents if documents is not None else self.filter
-        asked = to_query(query)
-        weights = weights if weights is not None else self.weights
-        if weights:  # those of the query itself come first
-            asked = dataclasses.replace(asked, weights={**weights, **asked.weights})
-        fused = self.retriever.retrieve(
-            asked,
-            k if k is not None else self.k,
-            modalities or self.modalities,
-            where=restriction(self.retriever.index, chosen),
+        return self.retriever
+
+    def _options(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the checked options of a search: those given, and the fields for the rest."""
+        options = {
+            name: given[name] if given.get(name) is not None else getattr(self, name)
+            for name in RetrieverOptions.__optional_keys__
+        }
+        unknown = [name for name in given if name not in options]
+        if unknown:
+            raise TypeError(
+                f"DiptychRetriever does not know the argument {unknown[0]!r}; expected "
+                f"{', '.join(sorted(options))}."
+            )
+        options["k"] = at_least_one("k", options["k"])
+        options["offset"] = whole("offset", options["offset"])
+        options["score_threshold"] = threshold_of(options["score_threshold"])
+        options["modalities"] = options["modalities"] or self.modalities
+        return options
+
+    def _retrieve(
+        self, asked: Query, wanted: Mapping[str, Any], vectors: Mapping[str, ArrayLike]
+    ) -> list[Document]:
+        retriever, skipped = self._searched, wanted["offset"]
+        fused = retriever.retrieve(
+            weighted(asked, wanted["weights"]),
+            min(wanted["k"] + skipped, MOST),
+            wanted["modalities"],
+            where=restriction(retriever.index, wanted["filter"], wanted["where_document"]),
+            vectors=vectors,
         )
-        return Results([to_fused_document(one) for one in fused])
+        least = wanted["score_threshold"]
+        kept = [one for one in fused[skipped:] if least is None or one.score >= least]
+        return Results([to_fused_document(one) for one in kept])
 
     def _get_ls_params(self, **kwargs: Any) -> LangSmithRetrieverParams:
         """Return what LangSmith shows of the retriever: names, no content."""
@@ -149,8 +178,9 @@ class DiptychRetriever(BaseRetriever):
 class DiptychVectorStoreRetriever(VectorStoreRetriever):
     """Searches a ``DiptychVectorStore``; ``search_type`` may also be one of its modes.
 
-    To "similarity", "similarity_score_threshold" and "mmr" come "text", "image", "cross_modal" and
-    "fused", which are the ``mode`` of ``similarity_search``. It takes the same queries as
+    To "similarity", "similarity_score_threshold" and "mmr" come "text", "image", "cross_modal",
+    "fused" and "lexical", which are the ``mode`` of ``similarity_search``. Its ``search_kwargs`` are the
+    arguments of that method; ``score_threshold`` counts in every type. It takes the same queries as
     ``DiptychRetriever`` and returns stored documents one by one.
     """
 
@@ -158,6 +188,16 @@ class DiptychVectorStoreRetriever(VectorStoreRetriever):
         *VectorStoreRetriever.allowed_search_types,
         *MODES,
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_float_threshold(cls, values: Any) -> Any:
+        """Take any number as a threshold; LangChain's own check, which comes next, takes a float."""
+        options = values.get("search_kwargs") if isinstance(values, dict) else None
+        if not isinstance(options, dict) or options.get("score_threshold") is None:
+            return values
+        value = options["score_threshold"]
+        return {**values, "search_kwargs": {**options, "score_threshold": threshold_of(value)}}
 
     def invoke(
         self, input: Any, config: RunnableConfig | None = None, **kwargs: Any
@@ -169,7 +209,7 @@ class DiptychVectorStoreRetriever(VectorStoreRetriever):
         self, input: Any, config: RunnableConfig | None = None, **kwargs: Any
     ) -> list[Document]:
         """Return what :meth:`invoke` does, without blocking the event loop."""
-        return await super().ainvoke(_traced(input), config, **kwargs)
+        return await super().ainvoke(await _atraced(input), config, **kwargs)
 
     def _get_relevant_documents(
         self, query: Any, *, run_manager: CallbackManagerForRetrieverRun, **kwargs: Any
@@ -190,5 +230,13 @@ class DiptychVectorStoreRetriever(VectorStoreRetriever):
 
 def _traced(value: Any) -> Any:
     """Return a text as it is, and a picture as a reference, so that traces hold no base64."""
-    query = value if isinstance(value, str) and value[:5].lower() != "data:" else to_query(value)
-    return query
+    if isinstance(value, str) and value[:5].lower() != "data:":
+        return value
+    return question(value) or ""
+
+
+async def _atraced(value: Any) -> Any:
+    """Do what :func:`_traced` does, without reading or encoding a picture on the event loop."""
+    if isinstance(value, str) and value[:5].lower() != "data:":
+        return value
+    return await aquestion(value) or ""

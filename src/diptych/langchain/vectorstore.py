@@ -12,9 +12,10 @@ from langchain_core.embeddings import Embeddings
 from diptych.errors import FormatError, InvalidArgument
 from diptych.index import IndexOptions, MultimodalIndex
 from diptych.langchain.candidates import Pairs
+from diptych.langchain.diversifying import DiversifyingVectorStore
 from diptych.langchain.retriever import DiptychVectorStoreRetriever
 from diptych.langchain.search import Mode
-from diptych.langchain.searching import ImagesAs, SearchingVectorStore
+from diptych.langchain.searching import ImagesAs
 from diptych.langchain.storing import new_index
 from diptych.maintenance import backup, copy_index
 from diptych.protocols import ImageEncoder, TextEncoder
@@ -22,19 +23,20 @@ from diptych.protocols import ImageEncoder, TextEncoder
 __all__ = ["DiptychVectorStore"]
 
 
-class DiptychVectorStore(SearchingVectorStore):
+class DiptychVectorStore(DiversifyingVectorStore):
     """Stores texts and pictures in a ``MultimodalIndex`` and finds them one by one.
 
     Documents are updated by id, metadata comes back as it was given, filters apply before the
-    search. A picture's ``page_content`` is its caption, never its bytes; its metadata gains
-    ``image_sha256``, ``image_path``, ``image_name``, ``image_mime_type``, ``image_width`` and
-    ``image_height`` when it is added. To get a text together with its picture, use
+    search. A picture's ``page_content`` is its caption, or a placeholder that names it, never its
+    bytes; its metadata gains ``image_sha256``, ``image_path``, ``image_name``, ``image_mime_type``,
+    ``image_width`` and ``image_height`` when it is added. To get a text together with its picture, use
     ``DiptychRetriever(index=store.index)``.
 
     A query is a text; it may also be a picture or both, as ``DiptychRetriever`` describes.
 
     Scores: higher is better. In the modes "text" and "image" they are cosines in [-1, 1], in
-    "cross_modal" the inner products of the fusion model, in "fused" calibrated and in [0, 1].
+    "cross_modal" the inner products of the fusion model, in "lexical" BM25 (≥ 0), in "fused"
+    calibrated and in [0, 1], those of ``MultimodalRetriever``.
 
     Args:
         embedding: Embeds texts, and pictures too if it can: LangChain ``Embeddings`` (pictures:
@@ -44,8 +46,8 @@ class DiptychVectorStore(SearchingVectorStore):
             ``embed_image``.
         path: A folder that keeps the index; in memory when it is left out. Given alone, it opens the
             index that is there, with the encoders that it remembers.
-        mode: What is searched by default: "text", "image", "cross_modal" or "fused". When it is
-            left out, "fused" if there is an image encoder and "text" if there is none.
+        mode: What is searched by default: "fused" (all lists), "text", "image", "cross_modal" (the
+            vectors of one list) or "lexical" (words alone, with which nothing is encoded).
         images_as: What a search gives as ``page_content`` of a picture: its "caption", or its file
             in "base64", for code that was written for a store which does so. The caption is then
             ``metadata["caption"]``.
@@ -91,8 +93,7 @@ class DiptychVectorStore(SearchingVectorStore):
         has_async: Any = embedding if hasattr(embedding, "aembed_documents") else None
         if index is None:
             index = new_index(embedding, image_encoder, path, **options)
-        words_only = index.image_encoder is None and index.text_encoder is not None
-        super().__init__(index, has_async, mode or ("text" if words_only else "fused"), images_as)
+        super().__init__(index, has_async, mode or "fused", images_as)
 
     @classmethod
     def from_texts(
