@@ -112,7 +112,7 @@ class VectorIndex:
     def _search_exactly(
         self, queries: Vectors, k: int, rows: NDArray[np.int64] | None
     ) -> tuple[NDArray[np.float32], Keys]:
-        """Return the best ``k``; equal scores are in the order of keys, so that ``k`` decides nothing else."""
+        """Return the best ``k``; equal scores are in the order of keys, for every ``k``."""
         parameters, _kept_alive = self._selector(rows)
         most = len(self) if rows is None else len(rows)
         wanted = min(k + 1, most)
