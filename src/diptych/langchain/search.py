@@ -15,6 +15,7 @@ from diptych.filters import Filter
 from diptych.index import MultimodalIndex, VectorView
 from diptych.langchain.convert import to_document
 from diptych.langchain.options import MODES, SPACES, Mode, Search, Space, Where
+from diptych.langchain.where_document import with_text
 from diptych.retriever import MultimodalRetriever
 from diptych.types import Query
 from diptych.vectors import Vectors, as_row, products, unit_rows
@@ -217,10 +218,7 @@ def restriction(
     """
     if callable(documents):
         documents = {"$id": [d.id for d in index.get() if documents(to_document(d))]}
-    if not where_document:
-        return documents
-    of_text: Filter = {"$text": where_document}
-    return {"$and": [documents, of_text]} if documents else of_text
+    return with_text(documents, where_document)
 
 
 def _with_documents(index: MultimodalIndex, scored: Sequence[tuple[str, float]]) -> Found:
