@@ -45,8 +45,8 @@ def source_of(source: str | os.PathLike[str]) -> bytes | Path:
         return _path_of(text)
     if _URL.match(text):
         raise MediaError(
-            f"{cut(text)} is a URL, and diptych never fetches one by itself. "
-            "Download it and pass its path or its bytes."
+            f"{cut(text)} is a URL, and diptych never fetches one by itself. Download it and pass its path "
+            "or its bytes, or let an adapter fetch it from hosts that you allow: remote=RemotePictures(...)."
         )
     data = _bare_base64(text) if is_text else None
     return Path(text) if data is None or os.path.lexists(text) else data
