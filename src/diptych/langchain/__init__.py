@@ -12,12 +12,14 @@ from diptych.langchain.messages import (
 )
 from diptych.langchain.retriever import DiptychRetriever, DiptychVectorStoreRetriever
 from diptych.langchain.tool import create_multimodal_retriever_tool
+from diptych.langchain.translator import DiptychTranslator
 from diptych.langchain.vectorstore import DiptychVectorStore
 
 __all__ = [
     "DiptychEmbeddings",
     "DiptychLoader",
     "DiptychRetriever",
+    "DiptychTranslator",
     "DiptychVectorStore",
     "DiptychVectorStoreRetriever",
     "RetrievedDocument",
