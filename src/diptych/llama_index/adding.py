@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ from diptych.llama_index.given import GivenVectors
 from diptych.llama_index.node import has_picture
 from diptych.llama_index.node_vectors import NodeVectors, fault, place, vectors_of
 from diptych.report import AddReport, Failure
+from diptych.reserved import RESERVED_KEY, dropped_from
 from diptych.types import Document
 
 __all__ = ["Added", "add_nodes"]
@@ -27,9 +29,6 @@ logger = logging.getLogger(__name__)
 
 BATCH = 64
 """How many nodes are encoded and committed together."""
-
-_BAD_NODE = (DiptychError, TypeError, ValueError, RecursionError)
-"""What a node raises that cannot be stored, also one that was changed after it was checked."""
 
 _KINDS = (MediaError, VectorError, DocumentError, InvalidArgument)
 """As which a call fails of which nothing could be stored."""
@@ -47,9 +46,8 @@ class Added:
     report: AddReport = field(default_factory=AddReport)
     errors: list[Exception] = field(default_factory=list)
 
-    def refuse(self, node: BaseNode | Document, source: str, error: Exception | str) -> None:
+    def refuse(self, identity: str, source: str, error: Exception | str) -> None:
         """Report a node that is not stored, with the error, or the words where it is just blank."""
-        identity = node.node_id if isinstance(node, BaseNode) else node.id
         self.report += AddReport(failed=(Failure(identity, source, str(error)),))
         if isinstance(error, Exception):
             self.errors.append(error)
@@ -104,20 +102,36 @@ def add_nodes(nodes: Sequence[BaseNode], ready: Callable[[int], MultimodalIndex]
         StorageError: The folder cannot be written.
     """
     added = Added()
+    known = list_of("nodes", nodes, BaseNode, "nodes")
     given: dict[str, _Given] = {}
-    for node in list_of("nodes", nodes, BaseNode, "nodes"):
+    dropped: dict[str, None] = {}
+    for node in known:
         if (one := _read(node, added)) is not None:
             given[node.node_id] = one
-    if not given:
-        return added
-    try:
-        index = ready(_dimension(list(given.values())))
-    except InvalidArgument as error:
-        for one in given.values():
-            added.refuse(one.document, one.document.source, error)
-        return added
-    _store(index, _kept(index, list(given.values()), added), added)
+            dropped.update(dict.fromkeys(dropped_from(node.metadata)))
+    if dropped:
+        logger.warning(
+            "Not kept, because %r is reserved in metadata: %s. The nodes are stored without it.",
+            RESERVED_KEY, ", ".join(list(dropped)[:10]),
+        )  # fmt: skip
+    if given:
+        _store_given(list(given.values()), ready, added)
+    place_of_id = {node.node_id: at for at, node in enumerate(known)}
+    failed = sorted(added.report.failed, key=lambda failure: place_of_id.get(failure.id, 0))
+    added.report = dataclasses.replace(added.report, failed=tuple(failed))
     return added
+
+
+def _store_given(
+    given: Sequence[_Given], ready: Callable[[int], MultimodalIndex], added: Added
+) -> None:
+    try:
+        index = ready(_dimension(given))
+    except InvalidArgument as error:
+        for one in given:
+            added.refuse(one.document.id, one.document.source, error)
+    else:
+        _store(index, _kept(index, given, added), added)
 
 
 def _read(node: BaseNode, added: Added) -> _Given | None:
@@ -126,7 +140,9 @@ def _read(node: BaseNode, added: Added) -> _Given | None:
     try:
         vectors = vectors_of(node)
         if not has_picture(node) and not _has_words(node, vectors):
-            added.refuse(node, source, "It has neither text nor an image, so it was left out.")
+            added.refuse(
+                node.node_id, source, "It has neither text nor an image, so it was left out."
+            )
             return None
         try:
             document = to_stored(node, has_vector=bool(vectors))
@@ -138,8 +154,9 @@ def _read(node: BaseNode, added: Added) -> _Given | None:
                 raise
             lost = to_stored(node, has_vector=True, is_lost=True)
             return _Given(node, vectors, lost, error)
-    except _BAD_NODE as error:
-        added.refuse(node, source, error)
+    # What is in a node is the user's: an object in it may raise anything when it is looked at.
+    except Exception as error:
+        added.refuse(node.node_id, source, error)
         return None
 
 
@@ -194,7 +211,7 @@ def _kept(index: MultimodalIndex, given: Sequence[_Given], added: Added) -> _Bat
         if one.lost is not None and (error is not None or document.id in pictured):
             error = one.lost  # what is stored under this id has its picture, so it stays
         if error is not None:
-            added.refuse(document, document.source, error)
+            added.refuse(document.id, document.source, error)
             continue
         if one.lost is not None:
             added.say_lost(document, one.lost)
@@ -259,7 +276,7 @@ def _upsert(
         )
     except (InvalidArgument, VectorError) as error:
         if len(documents) == 1:
-            added.refuse(documents[0], documents[0].source, error)
+            added.refuse(documents[0].id, documents[0].source, error)
             return
         middle = len(documents) // 2
         _upsert(index, documents[:middle], batch, added)

@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,7 +18,7 @@ from diptych.errors import FormatError, MediaError
 from diptych.index import MultimodalIndex
 from diptych.maintenance import copy_index, export_index, import_index
 
-__all__ = ["download", "folder_of", "is_local", "upload", "write"]
+__all__ = ["fetched", "folder_of", "is_local", "remove_with", "upload", "write"]
 
 _FIRST_LINE = "diptych vector store, version 1"
 _NOTE = (
@@ -74,6 +76,26 @@ def download(persist_path: str, fs: Any) -> Path:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     return folder / "index"
+
+
+@contextmanager
+def fetched(persist_path: str, fs: Any) -> Iterator[Path]:
+    """Give a temporary folder with an index from another file system; remove it after an error.
+
+    Raises:
+        FormatError: The file is missing, or was written by another store.
+    """
+    folder = download(persist_path, fs)
+    try:
+        yield folder
+    except BaseException:
+        shutil.rmtree(folder.parent, ignore_errors=True)
+        raise
+
+
+def remove_with(index: MultimodalIndex, folder: Path) -> None:
+    """Remove a temporary folder when its index is not there any more."""
+    weakref.finalize(index, shutil.rmtree, folder.parent, ignore_errors=True)
 
 
 def write(index: MultimodalIndex, persist_path: str | os.PathLike[str]) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from diptych.checks import list_of, shown
-from diptych.errors import InvalidArgument
+from diptych.errors import DiptychError, InvalidArgument, MediaError
 from diptych.index import MultimodalIndex
+from diptych.llama_index.adding import Added
 from diptych.reserved import without_reserved
 
 __all__ = ["update_metadata", "vector_of"]
@@ -35,13 +36,22 @@ def vector_of(index: MultimodalIndex | None, node_id: str) -> list[float]:
 
 
 def update_metadata(
-    index: MultimodalIndex, node_ids: Sequence[str], metadatas: Sequence[Mapping[str, Any]]
-) -> None:
-    """Give stored documents other metadata in one commit for each 256; ids not stored are left out.
+    index: MultimodalIndex | None,
+    node_ids: Sequence[str],
+    metadatas: Sequence[Mapping[str, Any]],
+    *,
+    replace: bool,
+) -> Added:
+    """Change the metadata of stored documents, and return what could not be changed.
+
+    Args:
+        index: Where they are; None when nothing has been stored.
+        node_ids: Their ids.
+        metadatas: One for each id.
+        replace: Whether keys that are not named go.
 
     Raises:
         InvalidArgument: Not as many as there are ids.
-        DocumentError: Metadata that is not JSON; nothing is changed.
     """
     ids = list_of("node_ids", node_ids, str, "ids")
     given = list_of("metadatas", metadatas, Mapping, "metadata")
@@ -49,9 +59,24 @@ def update_metadata(
         raise InvalidArgument(
             f"update_metadata was given {len(ids)} ids and {len(given)} metadatas; expected one for each id."
         )
-    wanted = dict(zip(ids, given, strict=True))
-    changed = [
-        dataclasses.replace(document, metadata=without_reserved(wanted[document.id]))
-        for document in index.get(ids)
-    ]
-    index.upsert(changed, batch_size=256)
+    updated = Added()
+    stored = {} if index is None else {document.id: document for document in index.get(ids)}
+    for node_id, metadata in zip(ids, given, strict=True):
+        before = stored.get(node_id)
+        if before is None:
+            reason = f"No node {shown(node_id)} is stored. Expected the id of one that is; add it with add()."
+            updated.refuse(node_id, "", InvalidArgument(reason))
+            continue
+        own = {} if replace else before.metadata
+        try:
+            stored[node_id] = dataclasses.replace(
+                before, metadata={**own, **without_reserved(metadata)}
+            )
+        except DiptychError as error:
+            updated.refuse(node_id, before.source, error)
+            stored.pop(node_id)
+    if index is not None:
+        report = index.upsert(list(stored.values()), batch_size=256)
+        updated.report += report
+        updated.errors += [MediaError(failure.reason) for failure in report.failed]
+    return updated

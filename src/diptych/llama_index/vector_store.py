@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 import threading
-import weakref
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Self, Unpack
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
@@ -24,25 +21,23 @@ from diptych.encoders import FunctionEncoder
 from diptych.errors import InvalidArgument
 from diptych.filters import Filter
 from diptych.index import IndexOptions, MultimodalIndex
-from diptych.llama_index import persist
 from diptych.llama_index import query as queries
 from diptych.llama_index.adding import Added, add_nodes
 from diptych.llama_index.convert import REF_DOC_ID, to_node
 from diptych.llama_index.filters import all_of, on_text, to_filter
 from diptych.llama_index.given import open_index
+from diptych.llama_index.persisted import PersistedVectorStore
+from diptych.llama_index.store_options import check_options
 from diptych.llama_index.stored import update_metadata, vector_of
-from diptych.llama_index.threaded import ThreadedVectorStore
 from diptych.protocols import ImageEncoder, TextEncoder
 from diptych.report import AddReport, Failure
 
 __all__ = ["DiptychVectorStore"]
 
-_NAME = "{namespace}__vector_store.json"
-
 _CREATING = threading.Lock()
 
 
-class DiptychVectorStore(ThreadedVectorStore):
+class DiptychVectorStore(PersistedVectorStore):
     """Stores nodes with their pictures in a ``MultimodalIndex``.
 
     Whatever vector comes with a node finds it: ``embedding`` is the vector of its text, or stands in the
@@ -95,11 +90,30 @@ class DiptychVectorStore(ThreadedVectorStore):
                 "DiptychVectorStore was given an index together with embed_model=, image_encoder=, "
                 "path= or the like, which the index has of its own. Pass one or the other."
             )
+        check_options(options, path)
         is_encoder = embed_model is None or isinstance(embed_model, TextEncoder)
         text: Any = embed_model if is_encoder else FunctionEncoder.from_llama_index(embed_model)
         self._parts = (path, text, image_encoder)
         self._options = options
         self._index = open_index(*self._parts, **options) if index is None else index
+
+    @classmethod
+    def from_params(
+        cls,
+        persist_dir: str | os.PathLike[str] | None = None,
+        collection_name: str | None = None,
+        **options: Any,
+    ) -> Self:
+        """Return a store by the names that Chroma's store has for its arguments.
+
+        Args:
+            persist_dir: ``path`` of the class.
+            collection_name: ``namespace`` of the class.
+            options: The other arguments of the class.
+        """
+        if collection_name is not None:
+            options["namespace"] = collection_name
+        return cls(path=persist_dir, **options)
 
     @classmethod
     def class_name(cls) -> str:
@@ -156,20 +170,23 @@ class DiptychVectorStore(ThreadedVectorStore):
         return added
 
     def update_metadata(
-        self, node_ids: Sequence[str], metadatas: Sequence[Mapping[str, Any]]
+        self,
+        node_ids: Sequence[str],
+        metadatas: Sequence[Mapping[str, Any]],
+        *,
+        replace: bool = False,
     ) -> None:
-        """Give stored nodes other metadata, in place of all that they have; nothing is encoded.
+        """Change the metadata of stored nodes; no model runs, and everything else stays.
 
-        Args:
-            node_ids: Which nodes; one that is not stored is left out.
-            metadatas: The metadata of each.
+        The new keys are merged into the old ones, each with its whole value; with ``replace`` the new ones
+        alone remain. An id that is not stored, and metadata that is not JSON, is in :attr:`failed`.
 
         Raises:
-            InvalidArgument: Not as many as there are ids.
-            DocumentError: Metadata that is not JSON; nothing is changed.
+            InvalidArgument: Not as many as there are ids, or none of them could be changed.
         """
-        if self._index is not None:
-            update_metadata(self._index, node_ids, metadatas)
+        updated = update_metadata(self._index, node_ids, metadatas, replace=replace)
+        self._failed = updated.report.failed
+        updated.check()
 
     def delete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:
         """Delete the nodes of a source document; none is fine too.
@@ -262,74 +279,6 @@ class DiptychVectorStore(ThreadedVectorStore):
             similarities=[one.score for one in found],
             ids=[one.document.id for one in found],
         )
-
-    def persist(self, persist_path: str, fs: Any = None) -> None:
-        """Keep the store beside ``persist_path``, and write there how to load it.
-
-        ``StorageContext.persist`` calls this. A store with a path of its own is on stable storage
-        after every change; this copies it. One that was loaded from the same place is there already.
-
-        Args:
-            persist_path: A file; the index goes into a folder of nearly that name beside it.
-            fs: A file system of fsspec; on another one than this machine's the index is one file.
-
-        Raises:
-            InvalidArgument: Nothing has been added yet.
-            MediaError: A picture cannot be read, and the file system is another one.
-        """
-        if persist.is_local(fs):
-            persist.write(self.index, persist_path)
-        else:
-            persist.upload(self.index, persist_path, fs)
-
-    @classmethod
-    def from_persist_path(
-        cls,
-        persist_path: str,
-        fs: Any = None,
-        *,
-        embed_model: BaseEmbedding | TextEncoder | None = None,
-        image_encoder: ImageEncoder | None = None,
-    ) -> Self:
-        """Return the store that was persisted to a path.
-
-        On this machine's file system changes to it are kept there. From another one it is copied
-        into a temporary folder; persist it again after a change.
-
-        Args:
-            persist_path: What :meth:`persist` was given.
-            fs: None, or a file system of fsspec.
-            embed_model: As for the class; the one that the store was filled with. Without models,
-                those that the index remembers are loaded.
-            image_encoder: Likewise; without it no pictures can be added.
-
-        Raises:
-            FormatError: There is no such store.
-            EncoderMismatch: The store was filled with other models.
-        """
-        if persist.is_local(fs):
-            folder = persist.folder_of(persist_path)
-            return cls(embed_model=embed_model, image_encoder=image_encoder, path=folder)
-        folder = persist.download(persist_path, fs)
-        try:
-            store = cls(embed_model=embed_model, image_encoder=image_encoder, path=folder)
-        except BaseException:
-            shutil.rmtree(folder.parent, ignore_errors=True)
-            raise
-        weakref.finalize(store.index, shutil.rmtree, folder.parent, ignore_errors=True)
-        return store
-
-    @classmethod
-    def from_persist_dir(
-        cls,
-        persist_dir: str = "./storage",
-        namespace: str = "default",
-        fs: Any = None,
-        **models: Any,
-    ) -> Self:
-        """Return the store that ``StorageContext.persist`` kept; see :meth:`from_persist_path`."""
-        path = Path(persist_dir) / _NAME.format(namespace=namespace)
-        return cls.from_persist_path(str(path), fs, **models)
 
     def _ready(self, dim: int) -> MultimodalIndex:
         """Return the index; a new one has the dimension of the first vectors."""

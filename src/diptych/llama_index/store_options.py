@@ -1,0 +1,52 @@
+"""The options of a store, looked at when it is made and not when its first nodes come."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from diptych.errors import InvalidArgument
+from diptych.index import IndexOptions, MultimodalIndex
+
+__all__ = ["check_options"]
+
+_INSTEAD = {
+    "chroma_collection": "path",
+    "client": "path",
+    "collection": "namespace",
+    "collection_name": "namespace",
+    "dim": "nothing: the first nodes say it",
+    "embedding": "embed_model",
+    "embedding_function": "embed_model",
+    "image_embed_model": "image_encoder",
+    "index_name": "namespace",
+    "persist_dir": "path",
+    "persist_path": "from_persist_path",
+    "table_name": "namespace",
+    "text_encoder": "embed_model",
+    "uri": "path",
+    "url": "path",
+}
+"""What other stores call an argument of theirs, and what it is called here."""
+
+
+def check_options(options: Mapping[str, Any], path: object) -> None:
+    """Refuse options that the index of a store would not take.
+
+    Raises:
+        TypeError: One is unknown.
+        InvalidArgument: One has a value that cannot be, or a namespace has no path.
+    """
+    known = IndexOptions.__annotations__
+    for name in options:
+        if name not in known:
+            arguments = ", ".join(("index", "embed_model", "image_encoder", "path", *sorted(known)))
+            instead = f"Use {_INSTEAD[name]}. " if name in _INSTEAD else ""
+            raise TypeError(
+                f"DiptychVectorStore has no argument {name}=. {instead}Its arguments are {arguments}."
+            )
+    if options.get("namespace") is not None and path is None:
+        raise InvalidArgument("namespace= needs path=; an index in memory is apart already.")
+    own = {name: options[name] for name in ("kind", "lock_timeout") if name in options}
+    if own:
+        MultimodalIndex(**own).close()  # which looks at the values
