@@ -1,15 +1,19 @@
 """Metadata: JSON values, copied on the way in, so that it comes back as it was given.
 
 A few kinds of value have one plain JSON form and get it: dates and times (ISO 8601), paths and UUIDs (their
-text), members of an ``Enum`` (their value), and scalars of numpy.
+text), members of an ``Enum`` (their value), and scalars of numpy. Whatever else is refused in words. The
+table of docs/storage.md#metadata is the whole of it.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
+import decimal
 import enum
 import json
 import math
+import numbers
 import os
 import uuid
 from collections.abc import Mapping
@@ -150,6 +154,8 @@ def _plain(value: Any) -> Any:
     """Return the JSON form of a value that has one; others as they are."""
     if isinstance(value, enum.Enum):
         return _plain(value.value)
+    if isinstance(value, np.datetime64):  # its item may be a number of nanoseconds, or None
+        return str(value)
     if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()
     if isinstance(value, os.PathLike):
@@ -165,24 +171,25 @@ def _json_copy(value: Any, document_id: str, where: str, depth: int) -> Any:
             f"Document {shown(document_id)}: {where[:80]} is nested deeper than {MAX_DEPTH} levels "
             "(or contains itself). Flatten it."
         )
-    value = _plain(value)
+    given, value = value, _plain(value)
     if isinstance(value, str):
+        if value == "NaT" and isinstance(given, datetime.date | np.datetime64):  # not a time
+            raise _not_finite(value, document_id, where)
         checked_string(value, where[:80], document_id)
-        return str(value)
+        return str.__str__(value)  # not what a subclass says of itself
     if isinstance(value, int) and value.bit_length() > MAX_BITS:
         raise DocumentError(
             f"Document {shown(document_id)}: {where[:80]} is {shown(value)}; expected an integer of at most "
             f"{MAX_BITS:,} bits. Write it as a string."
         )
-    if value is None or isinstance(value, bool | int):
+    if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, int):
+        return int(value)
     if isinstance(value, float):
         if math.isfinite(value):
-            return value
-        raise DocumentError(
-            f"Document {shown(document_id)}: {where[:80]} is {value}, which JSON cannot hold. "
-            "Use None for a missing number."
-        )
+            return float(value)
+        raise _not_finite(value, document_id, where)
     if isinstance(value, Mapping):
         for key in value:
             if not isinstance(key, str):
@@ -191,11 +198,42 @@ def _json_copy(value: Any, document_id: str, where: str, depth: int) -> Any:
                     "strings."
                 )
             checked_string(key, f"a key of {where[:80]}", document_id)
-        return {k: _json_copy(v, document_id, f"{where}.{k}", depth + 1) for k, v in value.items()}
+        return {
+            str.__str__(k): _json_copy(v, document_id, f"{where}.{str.__str__(k)}", depth + 1)
+            for k, v in value.items()
+        }
     if isinstance(value, list | tuple):
         return [_json_copy(v, document_id, f"{where}[{i}]", depth + 1) for i, v in enumerate(value)]
     raise DocumentError(
-        f"Document {shown(document_id)}: {where[:80]} is of type {type(value).__name__}; expected JSON "
-        "(string, number, boolean, null, list, object), a date, a path or a UUID. Convert it, or keep it "
-        "outside the index."
+        f"Document {shown(document_id)}: {where[:80]} is of type {type(given).__name__}; expected JSON "
+        "(string, number, boolean, null, list, object), a date, a path or a UUID. " + _advice(given)
     )
+
+
+def _not_finite(value: object, document_id: str, where: str) -> DocumentError:
+    return DocumentError(
+        f"Document {shown(document_id)}: {where[:80]} is {value}, which JSON cannot hold. "
+        "Use None for a missing value."
+    )
+
+
+def _advice(value: object) -> str:
+    """Return what to do about a value that metadata cannot hold."""
+    for kinds, expression in _EXPRESSIONS:
+        if isinstance(value, kinds):
+            return f"Write {expression}."
+    if hasattr(type(value), "model_dump"):
+        return "Write value.model_dump(mode='json')."
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return "Write dataclasses.asdict(value)."
+    if hasattr(value, "tolist"):
+        return "Write value.tolist(), or keep it outside the index."
+    return "Convert it, or keep it outside the index."
+
+
+_EXPRESSIONS: tuple[tuple[tuple[type, ...], str], ...] = (
+    ((set, frozenset), "sorted(value)"),
+    ((bytes, bytearray, memoryview), "value.decode(), or its base64"),
+    ((datetime.timedelta, np.timedelta64), "value.total_seconds()"),
+    ((decimal.Decimal, numbers.Number), "float(value) or str(value)"),
+)
