@@ -17,6 +17,7 @@ from diptych.errors import InvalidArgument
 from diptych.filters import Filter
 from diptych.fusion import Fused, Null, fuse
 from diptych.index import MultimodalIndex
+from diptych.index.closing import Closing
 from diptych.index.snapshot import Ranked, Snapshot
 from diptych.protocols import Aligner, FusionModel, ImageEncoder, Reranker, TextEncoder
 from diptych.relate import Unit, join
@@ -29,7 +30,7 @@ RERANKED = 4
 """How many times ``top_k`` fused documents a reranker is given to choose from."""
 
 
-class MultimodalRetriever:
+class MultimodalRetriever(Closing):
     """Encodes a query, searches each index, fuses, joins what belongs together, and ranks.
 
     Args:
@@ -92,6 +93,13 @@ class MultimodalRetriever:
     ) -> Self:
         """Return a retriever over an index that exists."""
         return cls(index=index, reranker=reranker, depth=depth)
+
+    def close(self) -> None:
+        """Close the index, which releases its folder; everything is stored already.
+
+        Whatever else uses the index finds it closed too: ``ClosedError``. Closing twice is nothing.
+        """
+        self.index.close()
 
     def retrieve(
         self,

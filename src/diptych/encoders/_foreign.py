@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -39,20 +40,12 @@ class Functions:
 def langchain_functions(model: Any) -> Functions:
     """Return the functions of a LangChain ``Embeddings``."""
     _check(model, "LangChain Embeddings", "embed_documents", "embed_query")
-    embed_image: Any = getattr(model, "embed_image", None)
-
-    def image(images: list[Image]) -> ArrayLike:
-        # embed_image takes paths, so pictures that are only bytes need a file for the moment.
-        with tempfile.TemporaryDirectory(prefix="diptych-") as folder:
-            rows: ArrayLike = embed_image([_path_of(i, Path(folder)) for i in images])
-            return rows
-
     return Functions(
         name=type(model).__qualname__,
         model=_model_name(model),
-        text=lambda texts: model.embed_documents(texts),
-        query=lambda texts: [model.embed_query(text) for text in texts],
-        image=None if embed_image is None else image,
+        text=partial(_whole, model, "embed_documents"),
+        query=partial(_one_by_one, model, "embed_query"),
+        image=partial(_from_paths, model) if _has(model, "embed_image") else None,
     )
 
 
@@ -60,19 +53,42 @@ def llama_index_functions(model: Any) -> Functions:
     """Return the functions of a LlamaIndex embedding."""
     kind = "LlamaIndex embedding"
     _check(model, kind, "get_text_embedding_batch", "get_query_embedding")
-    embed_image: Any = getattr(model, "get_image_embedding_batch", None)
-
-    def image(images: list[Image]) -> ArrayLike:
-        rows: ArrayLike = embed_image([_path_or_file(i) for i in images])
-        return rows
-
     return Functions(
         name=type(model).__qualname__,
         model=_model_name(model),
-        text=lambda texts: model.get_text_embedding_batch(texts),
-        query=lambda texts: [model.get_query_embedding(text) for text in texts],
-        image=None if embed_image is None else image,
+        text=partial(_whole, model, "get_text_embedding_batch"),
+        query=partial(_one_by_one, model, "get_query_embedding"),
+        image=partial(_from_files, model) if _has(model, "get_image_embedding_batch") else None,
     )
+
+
+# Functions of a module and no closures, so that an encoder can be pickled when the model can.
+
+
+def _has(model: Any, method: str) -> bool:
+    return getattr(model, method, None) is not None
+
+
+def _whole(model: Any, method: str, texts: list[str]) -> ArrayLike:
+    rows: ArrayLike = getattr(model, method)(texts)
+    return rows
+
+
+def _one_by_one(model: Any, method: str, texts: list[str]) -> ArrayLike:
+    rows: ArrayLike = [getattr(model, method)(text) for text in texts]
+    return rows
+
+
+def _from_paths(model: Any, images: list[Image]) -> ArrayLike:
+    # embed_image takes paths, so pictures that are only bytes need a file for the moment.
+    with tempfile.TemporaryDirectory(prefix="diptych-") as folder:
+        rows: ArrayLike = model.embed_image([_path_of(i, Path(folder)) for i in images])
+        return rows
+
+
+def _from_files(model: Any, images: list[Image]) -> ArrayLike:
+    rows: ArrayLike = model.get_image_embedding_batch([_path_or_file(i) for i in images])
+    return rows
 
 
 def _model_name(model: Any) -> str | None:

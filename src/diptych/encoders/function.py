@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -29,6 +29,8 @@ _PROBE_TEXTS = [
     "chapter 3: thermodynamics",
     "yes",
 ]
+
+E = TypeVar("E", bound="FunctionEncoder")
 
 
 class FunctionEncoder:
@@ -93,18 +95,21 @@ class FunctionEncoder:
         self._query = encode_query or encode_text
         functions = [function for function in (encode_text, encode_image) if function is not None]
         self._name = " + ".join(map(_foreign.qualified_name, functions))
-        # Only what can be done is there: protocols are checked by the presence of methods.
-        if encode_text is not None:
-            self.encode_document = self._encode_document
-            self.encode_query = self._encode_query
-        if encode_image is not None:
-            self.encode_image = self._encode_image
+        self._offer_methods()
         if dim is not None:
             self.dim = dim
         if space is not None:
             self.space = space
         if fingerprint is not None:
             self.fingerprint = fingerprint
+
+    def _offer_methods(self) -> None:
+        """Let only what can be done be there: protocols are checked by the presence of methods."""
+        if self._text is not None:
+            self.encode_document = self._encode_document
+            self.encode_query = self._encode_query
+        if self._image is not None:
+            self.encode_image = self._encode_image
 
     @classmethod
     def from_langchain(
@@ -208,6 +213,33 @@ class FunctionEncoder:
         total: NDArray[np.float64] = np.concatenate(parts).sum(axis=0)
         return total
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how a pickle makes the encoder: with its functions, which must have a name to be found by.
+
+        Raises:
+            InvalidArgument: One of them is a lambda, or was made inside of another function.
+        """
+        for function in (self._text, self._query, self._image):
+            if "<" in getattr(function, "__qualname__", ""):
+                raise InvalidArgument(
+                    f"FunctionEncoder {self._name} cannot be pickled: {_foreign.qualified_name(function)} is "
+                    "a lambda or was made inside of a function, and a pickle holds the names of functions "
+                    "only. Expected functions of a module, or methods of an object that can be pickled. Move "
+                    "it to the top of a module."
+                )
+        return _made_again, (type(self), self._state())
+
+    def __copy__(self) -> Self:
+        return _made_again(type(self), self._state())
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return _made_again(type(self), self._state())
+
+    def _state(self) -> dict[str, Any]:
+        """Return what the object has, but for the methods that it has because of its functions."""
+        methods = ("encode_document", "encode_query", "encode_image")
+        return {name: value for name, value in vars(self).items() if name not in methods}
+
     def _call(
         self, what: str, function: Callable[[list[Any]], ArrayLike], items: list[Any]
     ) -> NDArray[np.float64]:
@@ -241,3 +273,10 @@ class FunctionEncoder:
         values: ArrayLike = function(items) if items and function is not None else []
         origin = f"FunctionEncoder {self._name}"
         return unit_rows(values, rows=len(items), dim=self.dim, origin=origin)
+
+
+def _made_again(cls: type[E], state: dict[str, Any]) -> E:
+    encoder = object.__new__(cls)
+    vars(encoder).update(state)
+    encoder._offer_methods()
+    return encoder

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Self
 
 from diptych import optional
+from diptych.encoders._again import again, sharing
 from diptych.encoders.sentence_transformers import SentenceTransformerEncoder
 from diptych.errors import EncoderMismatch
 from diptych.vectors import Vectors
@@ -40,6 +42,7 @@ class OfflineTextEncoder:
 
     def __init__(self, *, device: str = "auto", batch_size: int = 64) -> None:
         folder = _model_folder()
+        self._arguments = {"device": device, "batch_size": batch_size}
         _check_weights(folder / "model.safetensors")
         self._encoder = SentenceTransformerEncoder(
             folder,
@@ -59,6 +62,16 @@ class OfflineTextEncoder:
     def encode_document(self, texts: Sequence[str]) -> Vectors:
         """Return ``(len(texts), 384)`` float32 unit rows."""
         return self._encoder.encode_document(texts)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how a pickle makes the encoder: the model is loaded again, and compared."""
+        return again, (type(self), self._arguments, self.fingerprint)
+
+    def __copy__(self) -> Self:
+        return sharing(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return sharing(self)
 
 
 def _model_folder() -> Path:

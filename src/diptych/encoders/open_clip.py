@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from diptych import optional
 from diptych.encoders import _windows
+from diptych.encoders._again import again, sharing
 from diptych.encoders._open_clip_model import build
 from diptych.encoders._open_clip_source import (
     CONFIG_NAME,
@@ -83,6 +84,16 @@ class OpenClipEncoder:
             cache_dir=cache_dir,
             allow_unsafe_weights=allow_unsafe_weights,
         )
+        self._load: Callable[..., OpenClipEncoder] = type(self)
+        self._arguments: dict[str, Any] = {
+            "model_name": model_name,
+            "pretrained": _lasting(pretrained),
+            "config": _lasting(config),
+            "device": device,
+            "preprocess": preprocess,
+            "cache_dir": _lasting(cache_dir),
+            "allow_unsafe_weights": allow_unsafe_weights,
+        }
         self._towers = build(source, self.device)
         self._lock = threading.Lock()  # tokenizers keep their settings in themselves
         self._origin = f"{NEEDED_BY} {source.name!r}"
@@ -132,6 +143,13 @@ class OpenClipEncoder:
             allow_unsafe_weights=allow_unsafe_weights,
         )
         encoder.recipe = f"open-clip:{path.resolve()}" if preprocess is None else ""
+        encoder._load = cls.from_folder
+        encoder._arguments = {
+            "folder": str(path.resolve()),
+            "device": device,
+            "preprocess": preprocess,
+            "allow_unsafe_weights": allow_unsafe_weights,
+        }
         return encoder
 
     def encode_query(self, texts: Sequence[str]) -> Vectors:
@@ -167,6 +185,20 @@ class OpenClipEncoder:
             )
         return unit_rows(np.concatenate(parts), rows=len(images), dim=self.dim, origin=self._origin)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how a pickle makes the encoder: the model is loaded again, and compared."""
+        return again, (
+            self._load,
+            {**self._arguments, "batch_size": self.batch_size},
+            self.fingerprint,
+        )
+
+    def __copy__(self) -> Self:
+        return sharing(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return sharing(self)
+
     def _run_texts(self, texts: Sequence[str]) -> Vectors:
         import torch
 
@@ -182,6 +214,11 @@ class OpenClipEncoder:
         with torch.inference_mode():
             pixels = torch.stack(tensors).to(self.device)  # (n, 3, height, width)
             return _rows(self._towers.model.encode_image(pixels))
+
+
+def _lasting(given: str | os.PathLike[str] | None) -> str | os.PathLike[str] | None:
+    """Return a name as it is, and the path of something that is there as a whole one."""
+    return str(Path(given).resolve()) if given is not None and os.path.exists(given) else given
 
 
 def _rows(tensor: Any) -> Vectors:

@@ -6,12 +6,13 @@ import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from diptych import optional
 from diptych.encoders import _fingerprint, _windows
+from diptych.encoders._again import again, sharing
 from diptych.encoders._torch import check_batch_size, halving, pick_device
 from diptych.errors import InvalidArgument
 from diptych.vectors import Vectors, as_vectors
@@ -67,6 +68,15 @@ class SentenceTransformerEncoder:
         self.batch_size = batch_size
         source = os.fspath(model_name_or_path)
         self._model = _load(source, revision, bool(local_files_only))
+        self._arguments: dict[str, Any] = {
+            "model_name_or_path": _lasting(source),
+            "device": device,
+            "query_prompt": query_prompt,
+            "document_prompt": document_prompt,
+            "revision": revision,
+            "local_files_only": local_files_only,
+            "name": name,
+        }
         has_options = any(o is not None for o in (query_prompt, document_prompt, revision, name))
         self.recipe = f"sentence-transformers:{_lasting(source)}" if not has_options else ""
         self._lock = threading.Lock()  # tokenizers keep their settings in themselves
@@ -94,6 +104,20 @@ class SentenceTransformerEncoder:
     def encode_document(self, texts: Sequence[str]) -> Vectors:
         """Return ``(len(texts), dim)`` float32 unit rows for passages."""
         return self._encode(texts, self._document_prompt)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how a pickle makes the encoder: the model is loaded again, and compared."""
+        return again, (
+            type(self),
+            {**self._arguments, "batch_size": self.batch_size},
+            self.fingerprint,
+        )
+
+    def __copy__(self) -> Self:
+        return sharing(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return sharing(self)
 
     def _encode(self, texts: Sequence[str], prompt: str) -> Vectors:
         if not len(texts):

@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -28,6 +29,7 @@ from diptych.index.compatible import (
 from diptych.index.door import ENCODED, Door
 from diptych.index.embed import Models
 from diptych.index.opening import encoders_of
+from diptych.index.pickled import again, lasting_options
 from diptych.index.places import left_over, places, vanished
 from diptych.index.prefixes import choose_prefixes
 from diptych.index.probe import with_probes
@@ -128,6 +130,16 @@ class MultimodalIndex:
             raise InvalidArgument(
                 f'kind={shown(kind)} is unknown; expected "flat", "hnsw" or "ivf".'
             )
+        self._options = {
+            "path": None if path is None else Path(path).absolute(),
+            "fusion_model": fusion_model,
+            "aligner": aligner,
+            "images": images,
+            "settings": dict(settings) if settings else None,
+            "kind": kind,
+            "namespace": namespace,
+            "lock_timeout": lock_timeout,
+        }
         self._storage = LocalStorage(self.path, images, kind=kind, lock_timeout=lock_timeout)
         self._door = Door(self.path)
         try:
@@ -497,6 +509,24 @@ class MultimodalIndex:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how a pickle makes the index: the folder is opened again, with the same models.
+
+        Raises:
+            InvalidArgument: It is in memory.
+        """
+        models = self.text_encoder, self.image_encoder
+        return again, (type(self), models, lasting_options(self, self._options))
+
+    def __copy__(self) -> Self:
+        """Return another index over the folder, with the same models; in memory there is none."""
+        _, (cls, models, options) = self.__reduce__()
+        copied: Self = again(cls, models, options)
+        return copied
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self.__copy__()
 
     def __repr__(self) -> str:
         return f"<MultimodalIndex {str(self.path) if self.path else 'in memory'}>"

@@ -21,6 +21,7 @@ from diptych.cards import Results
 from diptych.checks import MOST, at_least_one, whole
 from diptych.errors import InvalidArgument
 from diptych.index import MultimodalIndex
+from diptych.index.closing import Closing
 from diptych.langchain.asking import aquestion, question, vectors_of, weighted
 from diptych.langchain.convert import to_fused_document
 from diptych.langchain.options import MODES, RetrieverOptions, threshold_of
@@ -31,7 +32,7 @@ from diptych.types import Query
 __all__ = ["DiptychRetriever", "DiptychVectorStoreRetriever"]
 
 
-class DiptychRetriever(BaseRetriever):
+class DiptychRetriever(BaseRetriever, Closing):
     """Retrieves fused documents: a paragraph with its figure, a picture with its text.
 
     It is invoked with a text, and finds pictures too where the encoders allow it. It also takes a
@@ -123,6 +124,14 @@ class DiptychRetriever(BaseRetriever):
         single: Any = wanted["modalities"][0] if len(wanted["modalities"]) == 1 else "fused"
         vectors = await vectors_of(self._searched.index, asked, single)
         return await asyncio.to_thread(self._retrieve, asked, wanted, vectors)
+
+    def close(self) -> None:
+        """Close the index, which releases its folder; everything is stored already.
+
+        Whatever else uses the index finds it closed too: ``ClosedError``. Closing twice is nothing.
+        """
+        if self.index is not None:
+            self.index.close()
 
     @property
     def _searched(self) -> MultimodalRetriever:

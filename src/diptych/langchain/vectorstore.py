@@ -11,6 +11,7 @@ from langchain_core.embeddings import Embeddings
 
 from diptych.errors import FormatError, InvalidArgument
 from diptych.index import IndexOptions, MultimodalIndex
+from diptych.index.closing import Closing
 from diptych.langchain.candidates import Pairs
 from diptych.langchain.diversifying import DiversifyingVectorStore
 from diptych.langchain.retriever import DiptychVectorStoreRetriever
@@ -23,7 +24,7 @@ from diptych.protocols import ImageEncoder, TextEncoder
 __all__ = ["DiptychVectorStore"]
 
 
-class DiptychVectorStore(DiversifyingVectorStore):
+class DiptychVectorStore(DiversifyingVectorStore, Closing):
     """Stores texts and pictures in a ``MultimodalIndex`` and finds them one by one.
 
     Documents are updated by id, metadata comes back as it was given, filters apply before the
@@ -224,6 +225,13 @@ class DiptychVectorStore(DiversifyingVectorStore):
         if not os.path.isdir(folder_path):
             raise FormatError(f"There is no index at {os.fspath(folder_path)!r}. Save one first.")
         return cls(embeddings, path=folder_path, **kwargs)
+
+    def close(self) -> None:
+        """Close the index, which releases its folder; everything is stored already.
+
+        Whatever else uses the index finds it closed too: ``ClosedError``. Closing twice is nothing.
+        """
+        self.index.close()
 
     def as_retriever(self, **kwargs: Any) -> DiptychVectorStoreRetriever:
         """Return a retriever; ``search_type`` may be a mode, besides what LangChain knows."""

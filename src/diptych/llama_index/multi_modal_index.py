@@ -23,6 +23,7 @@ from llama_index.core.vector_stores.types import BasePydanticVectorStore
 
 from diptych.checks import list_of
 from diptych.errors import DiptychError, InvalidArgument
+from diptych.index.closing import Closing
 from diptych.llama_index.chat import context_chat
 from diptych.llama_index.convert import REF_DOC_ID, grouped, recorded
 from diptych.llama_index.engines import DiptychQueryEngine, with_blocks
@@ -39,7 +40,7 @@ __all__ = ["DiptychMultiModalIndex"]
 logger = logging.getLogger(__name__)
 
 
-class DiptychMultiModalIndex(VectorStoreIndex):
+class DiptychMultiModalIndex(VectorStoreIndex, Closing):
     """Documents and nodes with text, a picture or both; one ranked list out of it, to every engine.
 
     It is used as ``MultiModalVectorStoreIndex`` is, with one store instead of two. Pictures without
@@ -98,6 +99,13 @@ class DiptychMultiModalIndex(VectorStoreIndex):
     def vector_store(self) -> DiptychVectorStore:
         """The store, whose ``index`` is diptych's."""
         return self._kept
+
+    def close(self) -> None:
+        """Close the index, which releases its folder; everything is stored already.
+
+        Whatever else uses the index finds it closed too: ``ClosedError``. Closing twice is nothing.
+        """
+        self._kept.close()
 
     @classmethod
     def from_documents(

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike
 from diptych.checks import list_of, shown
 from diptych.errors import InvalidArgument
 from diptych.index import MultimodalIndex
+from diptych.index.closing import Closing
 from diptych.index.snapshot import lists_of
 from diptych.llama_index.convert import to_node_with_score
 from diptych.llama_index.query import restricted_to
@@ -27,7 +28,7 @@ from diptych.types import Image, Query, Weights
 __all__ = ["DiptychRetriever"]
 
 
-class DiptychRetriever(MultiModalRetriever):
+class DiptychRetriever(MultiModalRetriever, Closing):
     """Retrieves one list of fused nodes: a paragraph with its figure, under one score in [0, 1].
 
     ``retrieve`` takes a text, or a ``QueryBundle`` with ``query_str``, ``image_path`` or both. It
@@ -108,6 +109,13 @@ class DiptychRetriever(MultiModalRetriever):
                 "to numbers. Pass one such as {'lexical': 0.5}."
             )
         self.weights = dict(weights or {})
+
+    def close(self) -> None:
+        """Close the index, which releases its folder; everything is stored already.
+
+        Whatever else uses the index finds it closed too: ``ClosedError``. Closing twice is nothing.
+        """
+        self.retriever.close()
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         return self._search(query_bundle, self.modalities)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Self, Unpack
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
@@ -21,6 +22,7 @@ from diptych.encoders import FunctionEncoder
 from diptych.errors import InvalidArgument
 from diptych.filters import Filter
 from diptych.index import IndexOptions, MultimodalIndex
+from diptych.index.closing import Closing
 from diptych.llama_index import query as queries
 from diptych.llama_index.adding import Added, add_nodes
 from diptych.llama_index.convert import REF_DOC_ID, to_node
@@ -37,7 +39,7 @@ __all__ = ["DiptychVectorStore"]
 _CREATING = threading.Lock()
 
 
-class DiptychVectorStore(PersistedVectorStore):
+class DiptychVectorStore(PersistedVectorStore, Closing):
     """Stores nodes with their pictures in a ``MultimodalIndex``.
 
     Whatever vector comes with a node finds it: ``embedding`` is the vector of its text, or stands in the
@@ -143,6 +145,24 @@ class DiptychVectorStore(PersistedVectorStore):
     def failed(self) -> tuple[Failure, ...]:
         """What could not be stored, or not whole, in the last call that added nodes."""
         return self._failed
+
+    def close(self) -> None:
+        """Close the index, which releases its folder; everything is stored already.
+
+        Whatever else uses the index finds it closed too: ``ClosedError``. Closing twice is nothing.
+        """
+        if self._index is not None:
+            self._index.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how a pickle makes the store: with the index of its folder, opened again.
+
+        Raises:
+            InvalidArgument: The index is in memory.
+        """
+        path, *models = self._parts
+        parts = (None if path is None else Path(path).absolute(), *models)
+        return _made_again, (type(self), self._index, parts, self._options)
 
     def add(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[str]:
         """Add nodes, or replace those with the same id, and return all ids in order.
@@ -299,3 +319,15 @@ class DiptychVectorStore(PersistedVectorStore):
             self._index.clear()
         else:
             self._index.delete(node_ids, where=where)
+
+
+def _made_again(
+    cls: type[DiptychVectorStore],
+    index: MultimodalIndex | None,
+    parts: tuple[Any, ...],
+    options: IndexOptions,
+) -> DiptychVectorStore:
+    # LlamaIndex's own way drops, with a warning, what it cannot pickle.
+    store = cls(index) if index is not None else cls()
+    store._parts, store._options = parts, options
+    return store
