@@ -25,7 +25,8 @@ from llama_index.core.schema import (
 from pydantic import PrivateAttr
 
 from diptych.cards import cards
-from diptych.errors import DiptychError, DocumentError
+from diptych.errors import DocumentError
+from diptych.llama_index.made import made
 from diptych.llama_index.node import (
     SHARED,
     DiptychNode,
@@ -37,6 +38,7 @@ from diptych.llama_index.node import (
     picture_of,
     url_of,
 )
+from diptych.llama_index.readable import is_readable
 from diptych.llama_index.record import Record, read_record, record_of
 from diptych.reserved import REF_DOC_ID, RESERVED_KEY, SOURCE_HASH, place_of, without_reserved
 from diptych.types import Document as Stored
@@ -61,6 +63,9 @@ _MULTIMODAL: dict[str, tuple[type[Node], type[Node]]] = {
 }
 """The classes with resources, as which a node comes back that was of one of them: without a picture, and
 with one."""
+
+
+_NO_RECORD = Record()
 
 
 class RetrievedNode(NodeWithScore):
@@ -161,7 +166,9 @@ def to_node(stored: Stored) -> BaseNode:
         return _with_pictures(fields, (stored.image,), inline=record.is_inline)
     if record.kind == "IndexNode" and "index_id" in fields:
         return IndexNode(**fields)
-    return TextNode(**{k: v for k, v in fields.items() if k in TextNode.model_fields})
+    fields.pop("index_id", None)
+    fields.pop("obj", None)
+    return made(TextNode, fields)
 
 
 def to_node_with_score(fused: FusedDocument) -> RetrievedNode:
@@ -169,13 +176,14 @@ def to_node_with_score(fused: FusedDocument) -> RetrievedNode:
 
     Identity, metadata, relationships and templates are those of the document found first.
     """
-    found = RetrievedNode(node=_to_one_node(fused), score=fused.score)
-    found._fused = fused
-    return found
+    fields = {"node": _to_one_node(fused), "score": fused.score}
+    return made(RetrievedNode, fields, {"_fused": fused})
 
 
 def recorded(stored: Stored) -> Record:
     """Return what is known of the node that a document was."""
+    if not stored.reserved:  # it was none
+        return _NO_RECORD
     return read_record(stored.reserved, len(stored.metadata))
 
 
@@ -189,10 +197,17 @@ def _to_one_node(fused: FusedDocument) -> BaseNode:
     if len(documents) == 1:
         return to_node(documents[0])
     first = next((document for document in documents if document.id == fused.id), documents[0])
-    fields = {key: value for key, value in recorded(first).fields.items() if key in SHARED}
-    texts = [text for one in documents if (text := text_of(one, recorded(one))).strip()]
+    fields: dict[str, Any] = {}
+    texts = []
+    for one in documents:
+        record = recorded(one)
+        if one is first:
+            fields = {key: value for key, value in record.fields.items() if key in SHARED}
+        if (text := text_of(one, record)).strip():
+            texts.append(text)
     fields |= {"id_": first.id, "text": "\n\n".join(texts), "metadata": dict(first.metadata)}
-    return _with_pictures(fields, fused.images) if fused.images else TextNode(**fields)
+    pictures = fused.images
+    return _with_pictures(fields, pictures) if pictures else made(TextNode, fields)
 
 
 def _with_pictures(
@@ -204,18 +219,15 @@ def _with_pictures(
     the file that the metadata names. So a path is given only when the picture is there, and without
     any picture the node is none of an image.
     """
-    shown = next((picture for picture in pictures if _is_readable(picture)), None)
+    shown = next((picture for picture in pictures if is_readable(picture)), None)
     if shown is None:
-        lost = LostPictureNode(**fields)
-        lost._pictures = pictures
-        return lost
+        return made(LostPictureNode, fields, {"_pictures": pictures})
     if inline or shown.path is None:
         fields["image"] = _base64(shown)
     else:
         fields["image_path"] = str(shown.path)
-    node = DiptychNode(**fields, image_mimetype=shown.mime)
-    node._pictures = pictures
-    return node
+    fields["image_mimetype"] = shown.mime
+    return made(DiptychNode, fields, {"_pictures": pictures})
 
 
 def _multimodal(
@@ -229,7 +241,7 @@ def _multimodal(
     known = {name: value for name, value in fields.items() if name in kind.model_fields}
     if record.has_text or text.strip():
         known["text_resource"] = MediaResource(text=text, mimetype=fields.get("mimetype"))
-    if image is not None and _is_readable(image):
+    if image is not None and is_readable(image):
         in_file = image.path if not record.is_inline else None
         known["image_resource"] = MediaResource(
             path=in_file,
@@ -238,15 +250,6 @@ def _multimodal(
         )
         return with_picture(**known)
     return kind(**known)
-
-
-def _is_readable(image: Image) -> bool:
-    """Whether a picture is there, and is the one that was stored."""
-    try:
-        _ = image.header
-    except (DiptychError, OSError):
-        return False
-    return True
 
 
 def _base64(image: Image) -> str:

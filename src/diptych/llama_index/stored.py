@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -60,8 +61,22 @@ def update_metadata(
             f"update_metadata was given {len(ids)} ids and {len(given)} metadatas; expected one for each id."
         )
     updated = Added()
-    stored = {} if index is None else {document.id: document for document in index.get(ids)}
-    for node_id, metadata in zip(ids, given, strict=True):
+    with nullcontext() if index is None else index.alone():  # no change of others is lost meanwhile
+        _change(index, dict(zip(ids, given, strict=True)), updated, replace=replace)
+    return updated
+
+
+def _change(
+    index: MultimodalIndex | None,
+    metadatas: Mapping[str, Mapping[str, Any]],
+    updated: Added,
+    *,
+    replace: bool,
+) -> None:
+    stored = (
+        {} if index is None else {document.id: document for document in index.get(list(metadatas))}
+    )
+    for node_id, metadata in metadatas.items():
         before = stored.get(node_id)
         if before is None:
             reason = f"No node {shown(node_id)} is stored. Expected the id of one that is; add it with add()."
@@ -79,4 +94,3 @@ def update_metadata(
         report = index.upsert(list(stored.values()), batch_size=256)
         updated.report += report
         updated.errors += [MediaError(failure.reason) for failure in report.failed]
-    return updated
