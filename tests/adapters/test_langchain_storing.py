@@ -1,5 +1,6 @@
 """One bad document in a call that adds: the others are stored, and it is said."""
 
+import io
 import logging
 import math
 
@@ -7,7 +8,9 @@ import numpy as np
 import pytest
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
+from langchain_core.stores import InMemoryStore
 from manual import BLUE, RED
+from PIL import Image as Pil
 
 from diptych import Image, ToyEncoder
 from diptych.errors import DocumentError, InvalidArgument, LockedError, MediaError, VectorError
@@ -308,6 +311,80 @@ def test_what_stands_for_a_picture_is_not_its_caption():
     other = "[picture: a.png 00000000]"
     store.add_images([RED, RED], ids=["1", "2"], texts=[placeholder(Image(RED)), other])
     assert [d.text for d in store.index.get()] == [None, other]
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+async def test_all_that_people_hold_a_picture_in(asynchronous, tmp_path):
+    path = tmp_path / "a b.png"
+    path.write_bytes(RED)
+    pixels = np.zeros((4, 5, 3), np.uint8)
+    uris = [io.BytesIO(RED), pixels, path.as_uri(), Pil.fromarray(pixels), path, Image(BLUE)]
+    store = DiptychVectorStore(ToyEncoder())
+    ids = await store.aadd_images(uris) if asynchronous else store.add_images(uris)
+    images = [document.image for document in store.index.get(ids)]
+    assert store.failed == ()
+    assert [image.size for image in images] == [
+        (32, 24),
+        (5, 4),
+        (32, 24),
+        (5, 4),
+        (32, 24),
+        (16, 16),
+    ]
+    documents = [image_document(uri, id=str(at)) for at, uri in enumerate(uris)]
+    again = DiptychVectorStore(ToyEncoder())
+    again.add_documents(documents)
+    assert [document.image for document in again.index.get()] == images
+    for one in (io.BytesIO(RED), pixels, Pil.fromarray(pixels), RED, path):
+        with pytest.raises(InvalidArgument, match="expected a list of pictures"):
+            store.add_images(one)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+async def test_parents_of_pages_of_which_some_are_bad(asynchronous):
+    pages = [
+        Document("The red pump moves water. The blue valve closes.", metadata={"page": 1}),
+        Document(" \n ", metadata={"page": 2}),
+        Document("nan in this one", metadata={"page": 3}),
+        Document("Call the service.", metadata={"page": 4}),
+    ]
+    classic = pytest.importorskip("langchain_classic.retrievers")
+    splitters = pytest.importorskip("langchain_text_splitters")
+    splitter = splitters.CharacterTextSplitter(separator=". ", chunk_size=30, chunk_overlap=0)
+    store = moody()
+    retriever = classic.ParentDocumentRetriever(
+        vectorstore=store, docstore=InMemoryStore(), child_splitter=splitter, search_kwargs={"k": 1}
+    )
+    if asynchronous:
+        await retriever.aadd_documents(pages)
+    else:
+        retriever.add_documents(pages)
+    assert texts_of(store) == [
+        "Call the service.",
+        "The blue valve closes.",
+        "The red pump moves water",
+    ]
+    assert [failure.reason for failure in store.failed if "NaN" not in failure.reason] == []
+    for asked in ("The blue valve closes.", "The red pump moves water"):
+        found = await retriever.ainvoke(asked) if asynchronous else retriever.invoke(asked)
+        assert [document.metadata["page"] for document in found] == [1]
+
+
+def test_pictures_of_which_summaries_are_searched():
+    classic = pytest.importorskip("langchain_classic.retrievers")
+    store, kept = DiptychVectorStore(ToyEncoder()), InMemoryStore()
+    retriever = classic.MultiVectorRetriever(vectorstore=store, docstore=kept, id_key="doc_id")
+    store.add_images([RED, b"bad"], [{"doc_id": "1"}, {"doc_id": "2"}], texts=["a red pump", "x"])
+    store.add_texts(["a blue valve", " "], [{"doc_id": "3"}, {"doc_id": "4"}])
+    kept.mset([(str(n), Document(f"whole {n}")) for n in range(1, 5)])
+    found = {document.page_content for document in retriever.invoke("red pump")}
+    assert found == {"whole 1", "whole 3"}
+    both = classic.EnsembleRetriever(
+        retrievers=[retriever, store.as_retriever()], weights=[0.5, 0.5]
+    )
+    assert {"whole 1", "a red pump"} < {
+        document.page_content for document in both.invoke("red pump")
+    }
 
 
 async def test_constructors_keep_what_is_good():

@@ -82,6 +82,8 @@ def from_images(uris: Any, metadatas: Any, ids: Any, texts: Any) -> tuple[Additi
     Raises:
         InvalidArgument: Not lists of one length.
     """
+    if Image.takes(uris):  # an array could be taken for its rows
+        raise wrong("uris", uris, "pictures")
     given = listed("uris", uris, "pictures")
     captions = one_each(given, texts, "texts")
     metadatas, identities = beside(given, metadatas, ids)
