@@ -15,7 +15,7 @@ BIN = Path(sys.executable).parent
 CHECKS = (
     ("format", [str(BIN / "ruff"), "format", "--check", "."]),
     ("lint", [str(BIN / "ruff"), "check", "."]),
-    ("types", [str(BIN / "mypy")]),
+    ("types", [sys.executable, "scripts/check_types.py"]),
     ("layers", [str(BIN / "lint-imports"), "--no-cache"]),
     # Tests are shared out among two processes.
     ("tests", [sys.executable, "-m", "pytest", "-n", "2", "--dist", "worksteal", *sys.argv[1:]]),

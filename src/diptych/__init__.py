@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from diptych.align import CrossModalAligner
+    from diptych.cards import Results
     from diptych.encoders import (
         FunctionEncoder,
         OfflineTextEncoder,

@@ -7,7 +7,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from diptych import media
 from diptych.checks import cut
@@ -16,7 +16,16 @@ from diptych.errors import MediaError
 if TYPE_CHECKING:
     import PIL.Image
 
-__all__ = ["Image"]
+    class _Array(Protocol):
+        def __array__(self) -> Any: ...
+
+    _Bytes = bytes | bytearray | memoryview
+    _Opened = PIL.Image.Image | _Array | IO[bytes]
+    ImageLike: TypeAlias = "Image | str | os.PathLike[str] | _Bytes | _Opened"
+else:
+    ImageLike = Any  # what Image.of takes
+
+__all__ = ["Image", "ImageLike"]
 
 
 class Image:

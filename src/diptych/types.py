@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from diptych.cards import cards
 from diptych.checks import shown, text_fault
 from diptych.errors import DocumentError, InvalidArgument
-from diptych.image import Image
+from diptych.image import Image, ImageLike
 from diptych.metadata import checked_metadata, checked_order, checked_string
 from diptych.reserved import checked_reserved, refuse_reserved
 
@@ -21,6 +21,7 @@ __all__ = [
     "FusedDocument",
     "Hit",
     "Image",
+    "ImageLike",
     "ListName",
     "Query",
     "ScoredDocument",
@@ -37,6 +38,7 @@ MAX_QUERY = 1 << 22
 
 MAX_WEIGHT = 1e6
 """The largest weight of a list; beyond, the other lists would not count at all."""
+
 
 Weights = Mapping[str, float]
 """How much each ranked list counts, 1 when it is not named, 0 to leave it out."""
@@ -72,6 +74,14 @@ class Document:
     group: str | None = None
     order: int = 0
     reserved: Mapping[str, Any] = field(default_factory=dict, kw_only=True, repr=False)
+
+    if TYPE_CHECKING:
+        # What is converted may be given; what is read is an Image.
+        def __init__(
+            self, text: str | None = None, image: ImageLike | None = None, id: str = "",
+            metadata: Mapping[str, Any] = ..., group: str | None = None, order: int = 0, *,
+            reserved: Mapping[str, Any] = ...,
+        ) -> None: ...  # fmt: skip
 
     def __post_init__(self) -> None:
         for name, value in (("id", self.id), ("text", self.text), ("group", self.group)):
@@ -131,6 +141,12 @@ class Query:
     text: str | None = None
     image: Image | None = None
     weights: Weights = field(default_factory=dict)
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self, text: str | None = None, image: ImageLike | None = None, weights: Weights = ...
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         if self.text is not None and not isinstance(self.text, str):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,6 +12,12 @@ from diptych.encoders import _fingerprint, _foreign
 from diptych.errors import InvalidArgument, VectorError
 from diptych.types import Image
 from diptych.vectors import Vectors, unit_rows
+
+if TYPE_CHECKING:
+    # Type checkers take nothing else for the attribute of a protocol.
+    from builtins import property as cached_property
+else:
+    from functools import cached_property
 
 __all__ = ["FunctionEncoder"]
 
@@ -69,10 +74,13 @@ class FunctionEncoder:
         (2, 2)
     """
 
-    encode_document: Callable[[Sequence[str]], Vectors]
-    encode_query: Callable[[Sequence[str]], Vectors]
-    encode_image: Callable[[Sequence[Image]], Vectors]
     langchain_model: Any = None
+
+    if TYPE_CHECKING:
+        # Said as methods, which is what the protocols ask for; set in __init__, see there.
+        def encode_document(self, texts: Sequence[str], /) -> Vectors: ...  # noqa: D102
+        def encode_query(self, texts: Sequence[str], /) -> Vectors: ...  # noqa: D102
+        def encode_image(self, images: Sequence[Image], /) -> Vectors: ...  # noqa: D102
 
     def __init__(
         self,
@@ -96,20 +104,17 @@ class FunctionEncoder:
         functions = [function for function in (encode_text, encode_image) if function is not None]
         self._name = " + ".join(map(_foreign.qualified_name, functions))
         self._offer_methods()
-        if dim is not None:
-            self.dim = dim
-        if space is not None:
-            self.space = space
-        if fingerprint is not None:
-            self.fingerprint = fingerprint
+        said = {"dim": dim, "space": space, "fingerprint": fingerprint}
+        vars(self).update({name: value for name, value in said.items() if value is not None})
 
     def _offer_methods(self) -> None:
         """Let only what can be done be there: protocols are checked by the presence of methods."""
         if self._text is not None:
-            self.encode_document = self._encode_document
-            self.encode_query = self._encode_query
+            vars(self).update(
+                encode_document=self._encode_document, encode_query=self._encode_query
+            )
         if self._image is not None:
-            self.encode_image = self._encode_image
+            vars(self).update(encode_image=self._encode_image)
 
     @classmethod
     def from_langchain(

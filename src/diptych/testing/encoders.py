@@ -54,10 +54,7 @@ ODD_TEXTS = {
 }
 
 
-class _Encoder(Protocol):
-    dim: int
-    space: str
-    fingerprint: str
+_Encoder = TextEncoder | ImageEncoder
 
 
 class _Contract:
