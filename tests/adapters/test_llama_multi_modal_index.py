@@ -2,10 +2,17 @@
 
 import base64
 import logging
+from hashlib import sha256
 
 import pytest
 from llama_index.core import Document as LlamaDocument
-from llama_index.core import MockEmbedding, PromptTemplate, Settings, StorageContext
+from llama_index.core import (
+    MockEmbedding,
+    PromptTemplate,
+    Settings,
+    SimpleDirectoryReader,
+    StorageContext,
+)
 from llama_index.core.agent.workflow import FunctionAgent
 from llama_index.core.base.llms.types import ChatMessage, ImageBlock
 from llama_index.core.chat_engine.types import ChatMode
@@ -606,6 +613,19 @@ class TestIngestion:
             picture = base64.b64encode(png(colour)).decode()
             pipeline.run(documents=[ImageDocument(image=picture, id_=name)])
         assert [d.image.read() for d in store.index.get()] == [png("red"), png("blue")]
+
+    def test_the_reader_serves_llama_index_s_own_and_keeps_what_that_knows(self, tmp_path):
+        (tmp_path / "a.png").write_bytes(RED)
+        (tmp_path / "b.txt").write_text("words")
+        reader = SimpleDirectoryReader(tmp_path, file_extractor={".png": DiptychReader()})
+        picture, words = reader.load_data()
+        assert picture.metadata["file_path"] == str(tmp_path / "a.png")
+        assert picture.metadata["image_sha256"] == sha256(RED).hexdigest()
+        assert picture.metadata["source"] == "a.png"
+        assert "file_size" in picture.excluded_embed_metadata_keys
+        # A splitter of LlamaIndex drops the picture of a Document.
+        split, _ = SentenceSplitter()([picture, words])
+        assert split.image_path == str(tmp_path / "a.png")
 
     def test_what_the_reader_cannot_read_is_said(self, tmp_path, caplog):
         (tmp_path / "bad.png").write_bytes(b"no picture")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -14,6 +14,7 @@ from llama_index.core.readers.base import BaseReader
 from llama_index.core.schema import (
     BaseNode,
     Document,
+    ImageDocument,
     ImageNode,
     MediaResource,
     MetadataMode,
@@ -107,6 +108,9 @@ class DiptychReader(BaseReader):
     behind its path is noticed by ``refresh_ref_docs`` and by a docstore; a figure stays with its
     paragraph. What cannot be read is logged and is in :attr:`failed`.
 
+    LlamaIndex's own reader of folders takes it for some of its files, and passes on what it knows of
+    them: ``SimpleDirectoryReader(folder, file_extractor={".png": DiptychReader()})``.
+
     Args:
         prefix: What goes before the ids.
     """
@@ -115,8 +119,19 @@ class DiptychReader(BaseReader):
         self._prefix = prefix
         self.failed: tuple[Failure, ...] = ()
 
-    def lazy_load_data(self, path: str | os.PathLike[str], **_: Any) -> Iterable[Document]:
-        """Yield the documents of a file or folder."""
+    def lazy_load_data(
+        self,
+        path: str | os.PathLike[str],
+        extra_info: Mapping[str, Any] | None = None,
+        **_: Any,
+    ) -> Iterable[Document]:
+        """Yield the documents of a file or folder.
+
+        Args:
+            path: The file or folder.
+            extra_info: More metadata of each document, as ``SimpleDirectoryReader`` passes it; what
+                the reader itself says goes first.
+        """
         reading = read(path, prefix=self._prefix)
         lost: list[Failure] = []
         for document in reading:
@@ -125,6 +140,7 @@ class DiptychReader(BaseReader):
             except (DiptychError, OSError) as error:  # its picture went while the folder was read
                 lost.append(Failure(document.id, document.source, str(error)))
             else:
+                made.metadata = {**(extra_info or {}), **made.metadata}
                 yield made
         self.failed = (*reading.failed, *lost)
         for failure in self.failed:
@@ -180,7 +196,8 @@ def _to_document(stored: Stored) -> Document:
             if image.path is not None
             else MediaResource(data=base64.b64encode(image.read()))
         )
-    document = Document(**fields)
+    # Splitters of LlamaIndex keep the picture of an ImageDocument, and drop that of a Document.
+    document: Document = Document(**fields) if image is None else ImageDocument(**fields)
     if stored.group is None:
         return document
     return grouped(document, group=stored.group, order=stored.order)
