@@ -7,16 +7,16 @@ For each turn a model first makes the question stand by itself ("and the blue on
 the blue lamp mean?"), the retriever is asked with that, and the answer is streamed. Of earlier turns
 the model is sent the words; the pictures are those of this turn.
 
-The chat model here is one of LangChain's fakes, which keeps what it was sent and streams word by word.
+The chat model is one of LangChain's fakes, which keeps what it was sent and streams word by word.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from operator import itemgetter
+from pathlib import Path
 from typing import Any
 
-from langchain_core.language_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.runnables import Runnable, RunnablePassthrough
@@ -24,6 +24,8 @@ from langchain_core.runnables import Runnable, RunnablePassthrough
 from diptych import Document, MultimodalIndex, ToyEncoder
 from diptych.langchain import DiptychRetriever, condense_question, multimodal_prompt
 from material import SECTIONS, draw
+from recording import main, shown
+from recording_langchain import RecordingModel
 
 QUESTIONS = ("What does the red lamp mean?", "And the blue one?")
 ANSWERS = (
@@ -31,16 +33,6 @@ ANSWERS = (
     "What does the blue lamp mean?",  # the second question, made to stand by itself
     "The machine rinses itself; wait until it goes out [1].",
 )
-
-
-class RecordingModel(GenericFakeChatModel):
-    """A fake chat model that keeps the messages it was sent."""
-
-    seen: list[list[BaseMessage]]
-
-    def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> Any:
-        self.seen.append(messages)
-        return super()._generate(messages, *args, **kwargs)
 
 
 def manual() -> Iterator[Document]:
@@ -52,7 +44,7 @@ def manual() -> Iterator[Document]:
 
 def chat(index: MultimodalIndex, model: Any) -> Runnable[dict[str, Any], str]:
     """Return a chain from ``{"question": …, "history": […]}`` to an answer."""
-    return (
+    chain: Runnable[dict[str, Any], str] = (
         RunnablePassthrough.assign(search=condense_question(model))
         | RunnablePassthrough.assign(
             context=itemgetter("search") | DiptychRetriever(index=index, k=1)
@@ -61,13 +53,14 @@ def chat(index: MultimodalIndex, model: Any) -> Runnable[dict[str, Any], str]:
         | model
         | StrOutputParser()
     )
+    return chain
 
 
-def run() -> list[list[BaseMessage]]:
-    """Ask both questions and return the messages of every call of the model."""
+def run(_: Path) -> dict[str, Any]:
+    """Ask both questions."""
     index = MultimodalIndex(ToyEncoder(), ToyEncoder())
     index.add(manual())
-    model = RecordingModel(messages=iter([AIMessage(answer) for answer in ANSWERS]), seen=[])
+    model = RecordingModel.of(*ANSWERS)
     chain = chat(index, model)
     history: list[BaseMessage] = []
     for question in QUESTIONS:
@@ -78,8 +71,10 @@ def run() -> list[list[BaseMessage]]:
             answer += part
         history += [HumanMessage(question), AIMessage(answer)]
     print()
-    return model.seen
+    shown(model.calls)
+    answers = [message.text for message in history if isinstance(message, AIMessage)]
+    return {"calls": model.calls, "answers": answers}
 
 
 if __name__ == "__main__":
-    run()
+    main(run)
