@@ -14,7 +14,7 @@ from manual import BLUE, RED
 from diptych import Document as Stored
 from diptych import Image, ToyEncoder
 from diptych.errors import DocumentError, FilterError, InvalidArgument, MediaError, VectorError
-from diptych.langchain import DiptychVectorStore, image_document
+from diptych.langchain import DiptychRetriever, DiptychVectorStore, image_document
 from diptych.langchain.placeholder import placeholder
 from diptych.maintenance import verify
 from stubs import StubImage, StubText, hashed_rows, png
@@ -396,6 +396,25 @@ class TestUpdating:
         )
         assert (store.failed, store.index.get(["f"])[0].text) == ((), "y")
         store.index.close()
+
+    async def test_what_a_search_found_is_changed_and_written_back(self, asynchronous, store):
+        for found in (
+            store.similarity_search("a blue valve", k=1, mode="text")[0],
+            DiptychRetriever(index=store.index, k=1, modalities=["text"]).invoke("a blue valve")[0],
+        ):
+            assert found.id == "b"
+            found.page_content += "!"
+            found.metadata["checked"] = True
+            await call(asynchronous, store, "update_document", found.id, found)
+            (stored,) = store.index.get(["b"])
+            assert (stored.text, stored.metadata) == (found.page_content, {"n": 1, "checked": True})
+            store.update_document("b", Document("a blue valve", metadata={"n": 1}))
+        picture = store.similarity_search_by_image(BLUE, k=1)[0]
+        picture.metadata["checked"] = True
+        await call(asynchronous, store, "update_document", "f", picture)
+        (stored,) = store.index.get(["f"])
+        assert (stored.text, stored.image) == (None, Image(BLUE))
+        assert stored.metadata == picture.metadata
 
     async def test_ids_that_are_not_stored_are_said_and_not_added(
         self, asynchronous, store, caplog

@@ -139,8 +139,13 @@ def _with_document(document: object, before: Stored, addition: Addition) -> Stor
     if not isinstance(document, Document):
         raise wrong("A document", document, "LangChain documents")
     addition.drop(dropped_from(document.metadata))
-    metadata = without_reserved(document.metadata)
-    text, image = _content(document, metadata, before)
+    if isinstance(document, RetrievedDocument) and document.fused is not None:
+        told = to_stored(document, before.id)  # without what a retriever has put in
+        metadata, brought = dict(told.metadata), told.image
+    else:
+        metadata = without_reserved(document.metadata)
+        brought = referenced(own_reference(metadata))
+    text, image = _content(document.page_content, brought, before.image)
     place = place_of(document.metadata)
     keeps = image is not None and image is before.image
     return dataclasses.replace(
@@ -154,18 +159,12 @@ def _with_document(document: object, before: Stored, addition: Addition) -> Stor
 
 
 def _content(
-    document: Document, metadata: Mapping[str, Any], before: Stored
+    text: str, brought: Image | None, image: Image | None
 ) -> tuple[str | None, Image | None]:
-    """Return the words, and the picture: that of the document if it brings one, else the stored one."""
-    if isinstance(document, RetrievedDocument) and document.fused is not None:
-        brought = to_stored(document, before.id).image
-    else:
-        brought = referenced(own_reference(metadata))
-    image = before.image
+    """Return the words, and the picture: the one that is brought if any, else the stored one."""
     # The stored copy of the same picture is there also when the file that was named is not.
     if brought is not None and (image is None or brought.sha256 != image.sha256):
         image = brought
-    text = document.page_content
     if image is not None and (not text.strip() or stands_for(text, image.sha256)):
         return None, image
     return text, image
