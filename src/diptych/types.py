@@ -292,4 +292,7 @@ class FusedDocument:
 
     @property
     def _first(self) -> Document:
-        return next((d for d in self.documents if d.id == self.id), self.documents[0])
+        for document in self.documents:
+            if document.id == self.id:
+                return document
+        return self.documents[0]

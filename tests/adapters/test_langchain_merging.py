@@ -286,3 +286,23 @@ class TestMerging:
         if kind != "base64":
             blocks = to_content_blocks(compressed.invoke("red"))
             assert any(block["type"] == "image" for block in blocks)
+
+
+def test_a_document_is_made_as_its_constructor_makes_it(index):
+    (unit,) = DiptychRetriever(index=index, k=1).invoke("a yellow pump")
+    (stored,) = DiptychVectorStore(index=index).get_by_ids(["red"])
+    for made in (unit, stored):
+        own = {"page_content": made.page_content, "metadata": made.metadata, "id": made.id}
+        validated = RetrievedDocument(**own)
+        validated._fused, validated._is_unit = made._fused, made._is_unit
+        assert made.__getstate__() == validated.__getstate__()
+        assert made.model_dump() == validated.model_dump()
+        assert repr(made) == repr(validated)
+        made.metadata["more"] = 1
+        made.page_content = "Other words."
+        assert made.model_copy(deep=True) == made != validated
+    (text,) = DiptychVectorStore(index=index).get_by_ids(["w"])
+    own = {"page_content": text.page_content, "metadata": text.metadata, "id": text.id}
+    assert type(text) is Document
+    assert text.__getstate__() == Document(**own).__getstate__()
+    assert text == Document(**own)

@@ -22,7 +22,7 @@ from diptych.langchain.reference import (
     referenced,
     words_and_picture,
 )
-from diptych.langchain.retrieved import UNIT_KEYS, RetrievedDocument
+from diptych.langchain.retrieved import UNIT_KEYS, RetrievedDocument, plain, retrieved
 from diptych.metadata import source_label, storable
 from diptych.reserved import RESERVED_KEY, place_of, without_reserved
 from diptych.types import Document as Stored
@@ -56,11 +56,10 @@ def to_document(stored: Stored) -> Document:
     """
     metadata = dict(stored.metadata)
     if stored.image is None:
-        return Document(stored.text or "", metadata=metadata, id=stored.id)
+        return plain(stored.text or "", metadata, stored.id)
     content = stored.text if stored.text and stored.has_text else placeholder(stored.image)
-    document = RetrievedDocument(page_content=content, metadata=metadata, id=stored.id)
-    document._fused = FusedDocument((stored,), 0.0, (), stored.id)
-    return document
+    alone = FusedDocument((stored,), 0.0, (), stored.id)
+    return retrieved(content, metadata, stored.id, alone, is_unit=False)
 
 
 def with_base64(document: Document) -> Document:
@@ -95,8 +94,11 @@ def to_fused_document(fused: FusedDocument) -> RetrievedDocument:
     - ``document_ids`` and ``sources``: of the parts, in reading order.
     """
     documents = fused.documents
-    metadata = dict(fused.metadata)
-    metadata["images"] = [image_reference(d.image) for d in documents if d.image is not None]
+    metadata: dict[str, Any] = dict(fused.metadata)
+    images = [part.image for part in documents if part.image is not None]
+    texts = [part.text for part in documents if part.text and part.has_text]
+    sources = [part.source for part in documents]
+    metadata["images"] = [image_reference(image) for image in images]
     metadata["score"] = fused.score
     metadata["evidence"] = [
         {
@@ -108,12 +110,10 @@ def to_fused_document(fused: FusedDocument) -> RetrievedDocument:
         }
         for found in fused.evidence
     ]
-    metadata["document_ids"] = [document.id for document in documents]
-    metadata["sources"] = list(dict.fromkeys([document.source for document in documents]))
-    content = fused.text or "\n\n".join(map(placeholder, fused.images))
-    document = RetrievedDocument(page_content=content, metadata=metadata, id=fused.id)
-    document._fused, document._is_unit = fused, True
-    return document
+    metadata["document_ids"] = [part.id for part in documents]
+    metadata["sources"] = list(dict.fromkeys(sources)) if len(sources) > 1 else sources
+    content = "\n\n".join(texts or map(placeholder, images))
+    return retrieved(content, metadata, fused.id, fused, is_unit=True)
 
 
 def to_stored(document: Document, document_id: str) -> Stored:

@@ -28,12 +28,19 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 def image_reference(image: Image) -> dict[str, Any]:
     """Return what metadata says of a picture: everything but the picture."""
-    reference: dict[str, Any] = dict.fromkeys(REFERENCE_KEYS)
-    reference |= {"path": str(image.path) if image.path else None, "name": image.name}
+    reference: dict[str, Any] = {
+        "path": None if image.path is None else str(image.path),
+        "mime_type": None,
+        "sha256": None,
+        "name": image.name,
+        "width": None,
+        "height": None,
+    }
     try:
         reference["sha256"] = image.sha256
-        reference["mime_type"] = image.mime
-        reference["width"], reference["height"] = image.size
+        header = image.header
+        reference["mime_type"] = header.mime
+        reference["width"], reference["height"] = header.width, header.height
     except (DiptychError, OSError):
         pass
     return reference

@@ -12,7 +12,7 @@ from diptych.cards import cards
 from diptych.errors import DiptychError
 from diptych.types import FusedDocument
 
-__all__ = ["PER_QUERY", "UNIT_KEYS", "RetrievedDocument"]
+__all__ = ["PER_QUERY", "UNIT_KEYS", "RetrievedDocument", "plain", "retrieved"]
 
 PER_QUERY = ("score", "evidence")
 """What the metadata of a retrieved unit says of the query, and not of the documents."""
@@ -87,10 +87,50 @@ RetrievedDocument.__module__ = Document.__module__
 RetrievedDocument.__name__ = Document.__name__
 
 
+def retrieved(
+    content: str, metadata: dict[str, Any], identity: str, fused: FusedDocument, *, is_unit: bool
+) -> RetrievedDocument:
+    """Return a document of values that are known to be of the right types; see :func:`plain`."""
+    document = RetrievedDocument.__new__(RetrievedDocument)
+    _fill(document, content, metadata, identity, {"_fused": fused, "_is_unit": is_unit})
+    return document
+
+
+def plain(content: str, metadata: dict[str, Any], identity: str) -> Document:
+    """Return a document of LangChain of values that are known to be of the right types.
+
+    Ten are made for every query, and validating them takes longer than all the rest; so their state is
+    set as pydantic sets that of a pickle.
+    """
+    document = Document.__new__(Document)
+    _fill(document, content, metadata, identity, None)
+    return document
+
+
+def _fill(
+    document: Document,
+    content: str,
+    metadata: dict[str, Any],
+    identity: str,
+    private: dict[str, Any] | None,
+) -> None:
+    fields = {**_DEFAULTS, "id": identity, "metadata": metadata, "page_content": content}
+    _set(document, "__dict__", fields)
+    _set(document, "__pydantic_fields_set__", {"id", "metadata", "page_content"})
+    _set(document, "__pydantic_extra__", None)
+    _set(document, "__pydantic_private__", private)
+
+
 def _unpickled(state: dict[Any, Any]) -> RetrievedDocument:
     document = RetrievedDocument.__new__(RetrievedDocument)
     document.__setstate__(state)
     return document
+
+
+_set = object.__setattr__
+
+_DEFAULTS = dict(Document(page_content=""))
+"""All fields, also those that another version of LangChain may have."""
 
 
 def _lasting(document: Document) -> tuple[str | None, dict[Any, Any]]:

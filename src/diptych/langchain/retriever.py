@@ -141,16 +141,23 @@ class DiptychRetriever(BaseRetriever, Closing):
 
     def _options(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return the checked options of a search: those given, and the fields for the rest."""
-        options = {
-            name: given[name] if given.get(name) is not None else getattr(self, name)
-            for name in RetrieverOptions.__optional_keys__
+        options: dict[str, Any] = {
+            "k": self.k,
+            "modalities": self.modalities,
+            "filter": self.filter,
+            "weights": self.weights,
+            "where_document": self.where_document,
+            "score_threshold": self.score_threshold,
+            "offset": self.offset,
         }
-        unknown = [name for name in given if name not in options]
-        if unknown:
-            raise TypeError(
-                f"DiptychRetriever does not know the argument {unknown[0]!r}; expected "
-                f"{', '.join(sorted(options))}."
-            )
+        for name, value in given.items():
+            if name not in options:
+                raise TypeError(
+                    f"DiptychRetriever does not know the argument {name!r}; expected "
+                    f"{', '.join(sorted(options))}."
+                )
+            if value is not None:
+                options[name] = value
         options["k"] = at_least_one("k", options["k"])
         options["offset"] = whole("offset", options["offset"])
         options["score_threshold"] = threshold_of(options["score_threshold"])
