@@ -76,7 +76,7 @@ CASES = {
     "a picture with a number as caption": (
         lambda s: s.add_images([RED], texts=[3]), DocumentError, "text of type int",
     ),
-    "deleting one id": (lambda s: s.delete("1"), InvalidArgument, "ids='1' is one string"),
+    "deleting bytes": (lambda s: s.delete(b"1"), InvalidArgument, "one bytes"),
     "deleting a number": (lambda s: s.delete([3]), InvalidArgument, r"ids\[0\] is 3"),
     "deleting by a wrong filter": (lambda s: s.delete(filter={"$x": 1}), FilterError, "Unknown"),
     "getting one id": (lambda s: s.get_by_ids("12"), InvalidArgument, "ids='12' is one string"),

@@ -289,6 +289,11 @@ class TestDeleting:
         assert await call(asynchronous, store, "delete", ["a"], refresh=True) is True
         assert store.index.ids() == list("bcdef")
 
+    async def test_one_id_as_chroma_takes_it(self, asynchronous, store):
+        assert await call(asynchronous, store, "delete", "c") is True
+        assert await call(asynchronous, store, "delete", ids="no") is True
+        assert store.index.ids() == list("abdef")
+
     @pytest.mark.parametrize("name", ["delete_collection", "reset_collection"])
     async def test_a_reset_store_is_empty_and_is_filled_again(self, asynchronous, name, tmp_path):
         path = tmp_path / "kb"

@@ -33,7 +33,7 @@ class StoringVectorStore(AddingVectorStore):
 
     def delete(
         self,
-        ids: Sequence[str] | None = None,
+        ids: Sequence[str] | str | None = None,
         *,
         filter: Where = None,
         where: Where = None,
@@ -46,7 +46,7 @@ class StoringVectorStore(AddingVectorStore):
         interface has it.
 
         Args:
-            ids: Their ids.
+            ids: Their ids, or one.
             filter: A metadata filter of ``diptych.filters``, or a function of a document.
             where: The same, by the name that Chroma has for it.
             where_document: What the text must say, such as ``{"$contains": "pump"}``.
@@ -65,7 +65,8 @@ class StoringVectorStore(AddingVectorStore):
                 )
             self.index.clear()
         else:
-            self.index.delete(ids, where=admitted)
+            wanted = [ids] if isinstance(ids, str) else ids
+            self.index.delete(wanted, where=admitted)
         return True
 
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
