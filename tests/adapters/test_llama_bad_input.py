@@ -153,7 +153,6 @@ CASES = {
         FilterError, "list",
     ),
     "a number as query": (lambda s: retriever(s).retrieve(3), ValidationError, "valid string"),
-    "an empty query": (lambda s: retriever(s).retrieve(""), InvalidArgument, "neither"),
     "a query of a picture that is not there": (
         lambda s: retriever(s).retrieve(QueryBundle("a", image_path="/no.png")), MediaError, "no.png",
     ),

@@ -12,6 +12,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
+from diptych.encoders.awaited import each_query
 from diptych.errors import InvalidArgument
 from diptych.types import Image
 
@@ -57,7 +58,7 @@ def llama_index_functions(model: Any) -> Functions:
         name=type(model).__qualname__,
         model=_model_name(model),
         text=partial(_whole, model, "get_text_embedding_batch"),
-        query=partial(_one_by_one, model, "get_query_embedding"),
+        query=partial(_questions, model),
         image=partial(_from_files, model) if _has(model, "get_image_embedding_batch") else None,
     )
 
@@ -76,6 +77,11 @@ def _whole(model: Any, method: str, texts: list[str]) -> ArrayLike:
 
 def _one_by_one(model: Any, method: str, texts: list[str]) -> ArrayLike:
     rows: ArrayLike = [getattr(model, method)(text) for text in texts]
+    return rows
+
+
+def _questions(model: Any, texts: list[str]) -> ArrayLike:
+    rows: ArrayLike = each_query(model, texts, model.get_query_embedding)
     return rows
 
 

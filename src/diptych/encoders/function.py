@@ -52,6 +52,7 @@ class FunctionEncoder:
         encode_image: The same for pictures. Absent without a function for it.
         langchain_model: The LangChain ``Embeddings`` that it was made of, whose asynchronous methods the
             adapter awaits; None otherwise.
+        llama_index_model: Likewise, the LlamaIndex embedding.
 
     Args:
         encode_text: Takes a list of strings; returns an array or lists of shape ``(n, dim)``.
@@ -75,6 +76,7 @@ class FunctionEncoder:
     """
 
     langchain_model: Any = None
+    llama_index_model: Any = None
 
     if TYPE_CHECKING:
         # Said as methods, which is what the protocols ask for; set in __init__, see there.
@@ -163,7 +165,9 @@ class FunctionEncoder:
                 ``get_query_embedding``.
         """
         functions = _foreign.llama_index_functions(embed_model)
-        return cls._of(functions, dim=dim, space=space, fingerprint=fingerprint)
+        encoder = cls._of(functions, dim=dim, space=space, fingerprint=fingerprint)
+        encoder.llama_index_model = embed_model
+        return encoder
 
     @classmethod
     def _of(

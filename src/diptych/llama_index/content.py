@@ -22,6 +22,7 @@ from diptych.context import ContextOptions, ImagePart, TextPart, build_context, 
 from diptych.errors import DiptychError
 from diptych.llama_index.convert import RetrievedNode
 from diptych.llama_index.node import DiptychNode, picture_of, shared_fields
+from diptych.llama_index.shown import file_of, naming
 from diptych.metadata import source_label, storable
 from diptych.types import Document, FusedDocument, Image
 
@@ -130,12 +131,14 @@ def _pictures(node: DiptychNode) -> list[ImageNode]:
             text, mime = picture.base64()
         except (DiptychError, OSError):
             continue
+        path = file_of(picture)
         made.append(
             ImageNode(
                 id_=node.node_id if not at else f"{node.node_id}#{at}",
                 image=text,
+                image_path=path,
                 image_mimetype=mime,
-                metadata=node.metadata,
+                metadata=naming(path, node.metadata),
                 relationships=node.relationships,
             )
         )

@@ -1,4 +1,4 @@
-"""diptych's retriever as a LlamaIndex ``MultiModalRetriever``."""
+"""diptych's retriever as a LlamaIndex ``MultiModalRetriever``, in place of the one of its index."""
 
 from __future__ import annotations
 
@@ -7,34 +7,46 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-from llama_index.core.base.base_multi_modal_retriever import MultiModalRetriever
+from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.callbacks import CallbackManager
 from llama_index.core.constants import DEFAULT_SIMILARITY_TOP_K
 from llama_index.core.indices.query.schema import QueryType
 from llama_index.core.schema import IndexNode, NodeWithScore, QueryBundle
-from llama_index.core.vector_stores.types import MetadataFilters
+from llama_index.core.vector_stores.types import (
+    MetadataFilters,
+    VectorStoreQueryMode,
+)
 from numpy.typing import ArrayLike
 
+from diptych.cards import Results
 from diptych.checks import list_of, shown
 from diptych.errors import InvalidArgument
 from diptych.index import MultimodalIndex
 from diptych.index.closing import Closing
 from diptych.index.snapshot import lists_of
+from diptych.llama_index.awaiting import question_awaited
 from diptych.llama_index.convert import to_node_with_score
+from diptych.llama_index.filters import all_of, on_text
+from diptych.llama_index.modes import RetrieverInModes, embedded, mode_of, query_options
 from diptych.llama_index.query import restricted_to
+from diptych.llama_index.vector_store import DiptychVectorStore
 from diptych.retriever import MultimodalRetriever
 from diptych.types import Image, Query, Weights
 
 __all__ = ["DiptychRetriever"]
 
 
-class DiptychRetriever(MultiModalRetriever, Closing):
+class DiptychRetriever(RetrieverInModes, Closing):
     """Retrieves one list of fused nodes: a paragraph with its figure, under one score in [0, 1].
 
     ``retrieve`` takes a text, or a ``QueryBundle`` with ``query_str``, ``image_path`` or both. It
     returns at most ``similarity_top_k`` nodes, new ones each time, and leaves the bundle as it is:
     the encoders of the index make the vectors, ``bundle.embedding`` may be of another model. Texts
-    in ``custom_embedding_strs`` are embedded instead of the question, and averaged.
+    in ``custom_embedding_strs`` are embedded instead of the question, and averaged. A blank question
+    finds nothing. A notebook shows the list as cards.
+
+    It is a ``MultiModalVectorIndexRetriever``, so that engines made for that take it, and inherits
+    none of its methods. ``aretrieve`` awaits an embedding of LlamaIndex and does the rest in a thread.
 
     Give it to ``RetrieverQueryEngine.from_args(retriever, llm=llm, multimodal=True)`` to have text
     and pictures sent to the model.
@@ -45,19 +57,30 @@ class DiptychRetriever(MultiModalRetriever, Closing):
         similarity_top_k: How many nodes.
         image_similarity_top_k: How many the methods for pictures alone return;
             ``similarity_top_k`` by default. It adds nothing to what ``retrieve`` returns.
-        modalities: What ``retrieve`` searches: "text", "image", "cross_modal".
+        modalities: What ``retrieve`` searches: "text", "image", "cross_modal"; "lexical" alone is
+            words alone, with which no model runs.
         filters: Which nodes are considered; applied before the search.
         node_ids: Only these nodes; all of them when it is empty.
         doc_ids: Only nodes of these source documents, likewise.
         weights: How much each ranked list counts, 1 when it is not named: "text", "image",
             "cross_modal", "lexical".
+        vector_store_query_mode: "default" searches everything and fuses it. "text_search" (also
+            "sparse", words by BM25), "hybrid" and "mmr" are those of ``DiptychVectorStore``, for
+            questions in words; its nodes come one by one.
+        alpha: How much vectors count in the mode hybrid, 0 to 1.
+        sparse_top_k: How many nodes words find in the mode hybrid.
+        hybrid_top_k: How many nodes the mode hybrid returns.
+        mmr_threshold: For the mode mmr: 1 is nearness alone, 0 variety alone.
+        vector_store_kwargs: As LlamaIndex's retrievers take them: ``mmr_threshold``,
+            ``score_threshold`` (0 to 1), ``offset``, ``where_document`` (a condition on the text).
         callback_manager: As for LlamaIndex's ``BaseRetriever``.
         object_map: Likewise.
         objects: Likewise.
         verbose: Likewise.
 
     Raises:
-        InvalidArgument: Neither or both of index and retriever are given.
+        InvalidArgument: Neither or both of index and retriever are given, or a mode is not served.
+        TypeError: ``vector_store_kwargs`` holds something else.
     """
 
     OPTIONS: ClassVar[frozenset[str]] = frozenset(
@@ -69,6 +92,12 @@ class DiptychRetriever(MultiModalRetriever, Closing):
             "node_ids",
             "doc_ids",
             "weights",
+            "vector_store_query_mode",
+            "alpha",
+            "sparse_top_k",
+            "hybrid_top_k",
+            "mmr_threshold",
+            "vector_store_kwargs",
         }
     )
     """The arguments that say what is retrieved, for engines that take them with others."""
@@ -85,19 +114,26 @@ class DiptychRetriever(MultiModalRetriever, Closing):
         node_ids: Sequence[str] | None = None,
         doc_ids: Sequence[str] | None = None,
         weights: Weights | None = None,
+        vector_store_query_mode: VectorStoreQueryMode | str = VectorStoreQueryMode.DEFAULT,
+        alpha: float | None = None,
+        sparse_top_k: int | None = None,
+        hybrid_top_k: int | None = None,
+        mmr_threshold: float | None = None,
+        vector_store_kwargs: Mapping[str, Any] | None = None,
         callback_manager: CallbackManager | None = None,
         object_map: dict[str, Any] | None = None,
         objects: list[IndexNode] | None = None,
         verbose: bool = False,
     ) -> None:
-        super().__init__(callback_manager, object_map, objects, verbose)
+        # Not that of MultiModalVectorIndexRetriever, which wants two stores and an index.
+        BaseRetriever.__init__(self, callback_manager, object_map, objects, verbose)
         if (index is None) == (retriever is None):
             raise InvalidArgument("DiptychRetriever needs either an index or retriever=.")
         if retriever is None:
             retriever = MultimodalRetriever(index=index)
         self.retriever: MultimodalRetriever = retriever
-        self.similarity_top_k = similarity_top_k
-        self.image_similarity_top_k = image_similarity_top_k
+        self._similarity_top_k = similarity_top_k
+        self._image_top_k = image_similarity_top_k
         lists_of(modalities)  # refuses what names none, here and not at the first question
         self.modalities = (modalities,) if isinstance(modalities, str) else tuple(modalities)
         self.filters = filters
@@ -109,6 +145,29 @@ class DiptychRetriever(MultiModalRetriever, Closing):
                 "to numbers. Pass one such as {'lexical': 0.5}."
             )
         self.weights = dict(weights or {})
+        self._vector_store_query_mode = mode_of(vector_store_query_mode)
+        self._alpha = alpha
+        self._sparse_top_k = sparse_top_k
+        self._hybrid_top_k = hybrid_top_k
+        self._kwargs = query_options(vector_store_kwargs, mmr_threshold)
+
+    @property
+    def similarity_top_k(self) -> int:
+        """How many nodes ``retrieve`` returns."""
+        return self._similarity_top_k
+
+    @similarity_top_k.setter
+    def similarity_top_k(self, similarity_top_k: int) -> None:
+        self._similarity_top_k = similarity_top_k
+
+    @property
+    def image_similarity_top_k(self) -> int:
+        """How many nodes the methods for pictures alone return."""
+        return self._similarity_top_k if self._image_top_k is None else self._image_top_k
+
+    @image_similarity_top_k.setter
+    def image_similarity_top_k(self, image_similarity_top_k: int) -> None:
+        self._image_top_k = image_similarity_top_k
 
     def close(self) -> None:
         """Close the index, which releases its folder; everything is stored already.
@@ -121,56 +180,87 @@ class DiptychRetriever(MultiModalRetriever, Closing):
         return self._search(query_bundle, self.modalities)
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        return await asyncio.to_thread(self._search, query_bundle, self.modalities)
+        return await self._asearch(query_bundle, self.modalities)
 
     def text_retrieve(self, str_or_query_bundle: QueryType) -> list[NodeWithScore]:
         """Return what a text finds among the texts."""
-        return self._search(_text_only(str_or_query_bundle), ("text",))
+        return self._text_retrieve(_text_only(str_or_query_bundle))
 
     async def atext_retrieve(self, str_or_query_bundle: QueryType) -> list[NodeWithScore]:
-        """Do what :meth:`text_retrieve` does, in a thread."""
-        return await asyncio.to_thread(self.text_retrieve, str_or_query_bundle)
+        """Do what :meth:`text_retrieve` does, without blocking the event loop."""
+        return await self._atext_retrieve(_text_only(str_or_query_bundle))
 
     def text_to_image_retrieve(self, str_or_query_bundle: QueryType) -> list[NodeWithScore]:
         """Return what a text finds among the pictures."""
         return self._text_to_image_retrieve(_text_only(str_or_query_bundle))
 
     async def atext_to_image_retrieve(self, str_or_query_bundle: QueryType) -> list[NodeWithScore]:
-        """Do what :meth:`text_to_image_retrieve` does, in a thread."""
+        """Do what :meth:`text_to_image_retrieve` does, without blocking the event loop."""
         return await self._atext_to_image_retrieve(_text_only(str_or_query_bundle))
 
     def image_to_image_retrieve(self, str_or_query_bundle: QueryType) -> list[NodeWithScore]:
         """Return what a picture finds among the pictures; a string is the path of one."""
-        return self._image_to_image_retrieve(_picture_only(str_or_query_bundle))
+        return self._image_to_image_retrieve(_of_picture(str_or_query_bundle))
 
     async def aimage_to_image_retrieve(self, str_or_query_bundle: QueryType) -> list[NodeWithScore]:
         """Do what :meth:`image_to_image_retrieve` does, in a thread."""
-        return await self._aimage_to_image_retrieve(_picture_only(str_or_query_bundle))
+        return await self._aimage_to_image_retrieve(_of_picture(str_or_query_bundle))
+
+    def _text_retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        return self._search(_text_only(query_bundle), ("text",))
+
+    async def _atext_retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        return await self._asearch(_text_only(query_bundle), ("text",))
 
     def _text_to_image_retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         return self._search(_text_only(query_bundle), ("image",))
 
     async def _atext_to_image_retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        return await asyncio.to_thread(self._text_to_image_retrieve, query_bundle)
+        return await self._asearch(_text_only(query_bundle), ("image",))
 
     def _image_to_image_retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        return self._search(_picture_only(query_bundle), ("image",))
+        return self._fused(_picture_only(query_bundle), ("image",))
 
     async def _aimage_to_image_retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         return await asyncio.to_thread(self._image_to_image_retrieve, query_bundle)
 
+    async def _asearch(self, bundle: QueryBundle, modalities: Sequence[str]) -> list[NodeWithScore]:
+        async with question_awaited(self.retriever.index, bundle, modalities):
+            return await asyncio.to_thread(self._search, bundle, modalities)
+
     def _search(self, bundle: QueryBundle, modalities: Sequence[str]) -> list[NodeWithScore]:
+        if _is_blank(bundle):
+            return []
+        if self._vector_store_query_mode == VectorStoreQueryMode.DEFAULT:
+            return self._fused(bundle, modalities)
+        name = "image" if tuple(modalities) == ("image",) else "text"
+        query = self._build_vector_store_query(bundle, self._top_k(modalities))
+        store = DiptychVectorStore(self.retriever.index)
+        found = store.query(embedded(store.index, bundle, query, name), **self._kwargs)
+        return self._build_node_list_from_query_result(found)
+
+    def _fused(self, bundle: QueryBundle, modalities: Sequence[str]) -> list[NodeWithScore]:
+        if _is_blank(bundle):
+            return []
         image = Image.of(bundle.image_path) if bundle.image_path else None
-        of_pictures = tuple(modalities) == ("image",) != self.modalities
-        top_k = self.image_similarity_top_k if of_pictures else None
+        options, offset = self._kwargs, self._kwargs.get("offset", 0)
+        text = bundle.query_str or "\n".join(bundle.custom_embedding_strs or []) or None
         found = self.retriever.retrieve(
-            Query(text=bundle.query_str or None, image=image, weights=self.weights),
-            self.similarity_top_k if top_k is None else top_k,
+            Query(text=text, image=image, weights=self.weights),
+            self._top_k(modalities) + offset,
             modalities,
-            where=restricted_to(self.filters, self.node_ids, self.doc_ids),
+            where=all_of(
+                restricted_to(self.filters, self.node_ids, self.doc_ids),
+                on_text(options.get("where_document")),
+            ),
             vectors=self._custom(bundle),
         )
-        return [to_node_with_score(fused) for fused in found]
+        least = options.get("score_threshold", 0.0)
+        return Results(to_node_with_score(one) for one in found[offset:] if one.score >= least)
+
+    def _top_k(self, modalities: Sequence[str]) -> int:
+        of_pictures = tuple(modalities) == ("image",) != self.modalities
+        return self.image_similarity_top_k if of_pictures else self.similarity_top_k
 
     def _custom(self, bundle: QueryBundle) -> Mapping[str, ArrayLike] | None:
         """Return the mean vector of the texts that are to be embedded instead of the question."""
@@ -181,6 +271,24 @@ class DiptychRetriever(MultiModalRetriever, Closing):
         mean = encoder.encode_query(texts).mean(axis=0)
         return {"text": mean / max(float(np.linalg.norm(mean)), 1e-12)}
 
+    def _handle_recursive_retrieval(
+        self, query_bundle: QueryBundle, nodes: list[NodeWithScore]
+    ) -> list[NodeWithScore]:
+        return Results(super()._handle_recursive_retrieval(query_bundle, nodes))
+
+    async def _ahandle_recursive_retrieval(
+        self, query_bundle: QueryBundle, nodes: list[NodeWithScore]
+    ) -> list[NodeWithScore]:
+        return Results(await super()._ahandle_recursive_retrieval(query_bundle, nodes))
+
+
+def _is_blank(bundle: QueryBundle) -> bool:
+    """Whether nothing is asked: white space at most, and no picture."""
+    texts = (bundle.query_str, *(bundle.custom_embedding_strs or ()))
+    return not bundle.image_path and not any(
+        text.strip() if isinstance(text, str) else text for text in texts
+    )
+
 
 def _text_only(query: QueryType) -> QueryBundle:
     if isinstance(query, str):
@@ -188,6 +296,11 @@ def _text_only(query: QueryType) -> QueryBundle:
     return QueryBundle(query.query_str, custom_embedding_strs=query.custom_embedding_strs)
 
 
-def _picture_only(query: QueryType) -> QueryBundle:
-    path = query if isinstance(query, str) else query.image_path
-    return QueryBundle(query_str="", image_path=path)
+def _of_picture(query: QueryType) -> QueryBundle:
+    return QueryBundle("", image_path=query or None) if isinstance(query, str) else query
+
+
+def _picture_only(bundle: QueryBundle) -> QueryBundle:
+    if not bundle.image_path and not _is_blank(bundle):
+        Query()  # refuses words where a picture is needed
+    return QueryBundle(query_str="", image_path=bundle.image_path)

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from diptych.errors import InvalidArgument
-from diptych.index import IndexOptions, MultimodalIndex
+from diptych.index import MultimodalIndex
+from diptych.llama_index.given import StoreOptions
 
 __all__ = ["check_options"]
 
@@ -37,7 +38,7 @@ def check_options(options: Mapping[str, Any], path: object) -> None:
         TypeError: One is unknown.
         InvalidArgument: One has a value that cannot be, or a namespace has no path.
     """
-    known = IndexOptions.__annotations__
+    known = StoreOptions.__annotations__
     for name in options:
         if name not in known:
             arguments = ", ".join(("index", "embed_model", "image_encoder", "path", *sorted(known)))
@@ -47,6 +48,10 @@ def check_options(options: Mapping[str, Any], path: object) -> None:
             )
     if options.get("namespace") is not None and path is None:
         raise InvalidArgument("namespace= needs path=; an index in memory is apart already.")
-    own = {name: options[name] for name in ("kind", "lock_timeout") if name in options}
+    own = {
+        name: options[name]
+        for name in ("kind", "lock_timeout", "images", "settings")
+        if name in options
+    }
     if own:
         MultimodalIndex(**own).close()  # which looks at the values

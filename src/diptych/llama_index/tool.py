@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Unpack
 
 from llama_index.core.base.base_retriever import BaseRetriever
-from llama_index.core.base.llms.types import ContentBlock
+from llama_index.core.base.llms.types import ContentBlock, TextBlock
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import NodeWithScore, QueryBundle
 from llama_index.core.tools import RetrieverTool, ToolMetadata, ToolOutput
@@ -23,7 +23,8 @@ class DiptychRetrieverTool(RetrieverTool):
     """A tool whose output holds text and image blocks, and the nodes as its raw output.
 
     LlamaIndex's own ``RetrieverTool`` joins texts, so that a model never sees a picture, and asks
-    the retriever for "input is …" instead of for what the model wrote.
+    the retriever for "input is …" instead of for what the model wrote. Where nothing is found, as for a
+    blank query, the output says so in words.
 
     Args:
         retriever: Any retriever; ``DiptychRetriever`` brings text and picture together.
@@ -32,7 +33,7 @@ class DiptychRetrieverTool(RetrieverTool):
         options: The budget, as for :func:`diptych.context.build_context`.
 
     Raises:
-        InvalidArgument: It was called without a query.
+        InvalidArgument: It was called without an argument.
     """
 
     def __init__(
@@ -82,6 +83,9 @@ class DiptychRetrieverTool(RetrieverTool):
 
     def _output(self, query: str, nodes: Sequence[NodeWithScore]) -> ToolOutput:
         blocks: list[ContentBlock] = [*to_content_blocks(nodes, **self._options)]
+        if not nodes:
+            why = f" for {query!r}" if query.strip() else ": the query is blank"
+            blocks = [TextBlock(text=f"Nothing was found{why}.")]
         return ToolOutput(
             tool_name=self.metadata.get_name(),
             blocks=blocks,
@@ -91,7 +95,6 @@ class DiptychRetrieverTool(RetrieverTool):
 
 
 def _query(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
-    query = ", ".join(str(value) for value in (*args, *kwargs.values())).strip()
-    if not query:
+    if not args and not kwargs:
         raise InvalidArgument("The retriever tool was called without a query. Pass input=.")
-    return query
+    return ", ".join(str(value) for value in (*args, *kwargs.values())).strip()

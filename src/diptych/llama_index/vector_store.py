@@ -21,13 +21,13 @@ from diptych.checks import list_of, whole
 from diptych.encoders import FunctionEncoder
 from diptych.errors import InvalidArgument
 from diptych.filters import Filter
-from diptych.index import IndexOptions, MultimodalIndex
+from diptych.index import MultimodalIndex
 from diptych.index.closing import Closing
 from diptych.llama_index import query as queries
 from diptych.llama_index.adding import Added, add_nodes
 from diptych.llama_index.convert import REF_DOC_ID, to_node
 from diptych.llama_index.filters import all_of, on_text, to_filter
-from diptych.llama_index.given import open_index
+from diptych.llama_index.given import StoreOptions, open_index
 from diptych.llama_index.persisted import PersistedVectorStore
 from diptych.llama_index.store_options import check_options
 from diptych.llama_index.stored import update_metadata, vector_of
@@ -64,8 +64,8 @@ class DiptychVectorStore(PersistedVectorStore, Closing):
         image_encoder: Embeds the pictures.
         path: A folder that keeps the index; in memory when it is left out. Given alone, it opens
             the index that is there, with the models that it remembers.
-        options: ``kind``, ``namespace``, ``lock_timeout``, ``fusion_model`` and ``aligner`` of
-            ``MultimodalIndex``.
+        options: ``kind``, ``namespace``, ``lock_timeout``, ``fusion_model``, ``aligner``, ``images``
+            and ``settings`` of ``MultimodalIndex``.
     """
 
     stores_text: bool = True
@@ -73,7 +73,7 @@ class DiptychVectorStore(PersistedVectorStore, Closing):
 
     _index: MultimodalIndex | None = PrivateAttr(default=None)
     _parts: tuple[Any, ...] = PrivateAttr(default=())
-    _options: IndexOptions = PrivateAttr(default_factory=lambda: IndexOptions())
+    _options: StoreOptions = PrivateAttr(default_factory=lambda: StoreOptions())
     _failed: tuple[Failure, ...] = PrivateAttr(default=())
 
     def __init__(
@@ -83,7 +83,7 @@ class DiptychVectorStore(PersistedVectorStore, Closing):
         embed_model: BaseEmbedding | TextEncoder | None = None,
         image_encoder: ImageEncoder | None = None,
         path: str | os.PathLike[str] | None = None,
-        **options: Unpack[IndexOptions],
+        **options: Unpack[StoreOptions],
     ) -> None:
         super().__init__(stores_text=True)
         given = (*(p for p in (embed_model, image_encoder, path) if p is not None), *options)
@@ -325,7 +325,7 @@ def _made_again(
     cls: type[DiptychVectorStore],
     index: MultimodalIndex | None,
     parts: tuple[Any, ...],
-    options: IndexOptions,
+    options: StoreOptions,
 ) -> DiptychVectorStore:
     # LlamaIndex's own way drops, with a warning, what it cannot pickle.
     store = cls(index) if index is not None else cls()
