@@ -160,20 +160,21 @@ def fill(index: MultimodalIndex) -> None:
 
 
 def run_threads(folder: Path, seconds: float, seed: int, findings: Findings) -> dict:
-    """Let threads work on one index for so many seconds: a sixth of them writes.
+    """Let threads work on two objects over one index for so many seconds: a sixth of them writes.
 
     It is a violation if somebody sees an error or half a commit, or hangs.
     """
     sys.setswitchinterval(1e-4)
-    with open_index(folder / "threads") as index:
+    with open_index(folder / "threads") as index, open_index(folder / "threads") as other:
         fill(index)
         crowd = Crowd(seconds)
         for which in range(THREADS):
             rng = np.random.default_rng([seed, which])
+            own = (index, other)[which // 3 % 2]
             name, work = (
-                ("writes", lambda n, r=rng: write_once(index, r, n)),
-                ("reads", lambda n, r=rng: read_once(index, r)),
-                ("retrievals", lambda n, r=rng: retrieve_once(index, r)),
+                ("writes", lambda n, r=rng, i=index if which % 12 else other: write_once(i, r, n)),
+                ("reads", lambda n, r=rng, i=own: read_once(i, r)),
+                ("retrievals", lambda n, r=rng, i=own: retrieve_once(i, r)),
             )[0 if which % 6 == 0 else 1 + which % 2]
             crowd.add(name, work)
         crowd.start()

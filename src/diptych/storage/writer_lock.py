@@ -104,9 +104,11 @@ class Held:
             shared.lock.release(force=True)
 
     def is_ours(self, folder: Path) -> bool:
-        """Whether an object of this process holds the lock of a folder."""
-        with self._mutex:
-            return self._of(folder) is not None
+        """Whether an object of this process holds the lock of a folder.
+
+        Waits for nobody: who asks may hold what the collection of garbage needs inside of :meth:`take`.
+        """
+        return self._of(folder) is not None
 
     def forget(self) -> None:
         """Start again in a forked child, where filelock has closed the descriptors of the parent's locks."""
