@@ -102,7 +102,9 @@ def file_of(colour, folder, size=(160, 120)):
 @pytest.mark.parametrize(
     "path",
     [
-        pytest.param(path, marks=() if path.stem == "llama_index_fusion" else pytest.mark.long)
+        pytest.param(
+            path, marks=() if path.stem == "llama_index_fusion" else pytest.mark.long
+        )
         for path in sorted(EXAMPLES.glob("lang*.py")) + sorted(EXAMPLES.glob("llama*.py"))
     ],
     ids=lambda path: path.stem,
@@ -179,6 +181,20 @@ def test_fusing_retrievers_keep_every_picture_and_have_each_document_once(seen):
     (call,) = seen["calls"]
     assert lamps(call) == ["red", "red"]
     assert RED in words(call)
+
+
+@example("langchain_agent")
+def test_an_agent_sees_pictures_and_goes_on_from_a_checkpoint(seen, tmp_path):
+    first, answering, _, last = seen["calls"]
+    assert [m["role"] for m in first] == ["human"]
+    assert [m["role"] for m in answering] == ["human", "ai", "tool"]
+    assert hashes(answering) == [file_of("red", tmp_path)]
+    assert RED in words(answering)
+    assert [m["role"] for m in last] == ["human", "ai", "tool", "ai", "human", "ai", "tool"]
+    assert last[-1]["blocks"]
+    assert seen["found"] == [1, 0]
+    assert seen["from the checkpoint"][0] == ["text", "image", "text"]
+    assert "image" not in seen["from the checkpoint"][1]
 
 
 @example("langchain_chat")

@@ -17,6 +17,7 @@ from diptych.langchain.diversifying import DiversifyingVectorStore
 from diptych.langchain.retriever import DiptychVectorStoreRetriever
 from diptych.langchain.search import Mode
 from diptych.langchain.searching import ImagesAs
+from diptych.langchain.store_options import check_options
 from diptych.langchain.storing import new_index
 from diptych.maintenance import backup, copy_index
 from diptych.protocols import ImageEncoder, TextEncoder
@@ -57,6 +58,7 @@ class DiptychVectorStore(DiversifyingVectorStore, Closing):
 
     Raises:
         InvalidArgument: An index is given together with parts of one, or neither.
+        TypeError: An argument that it does not know; one of another store is named as it is here.
         FormatError: A path is given alone, and there is no index.
         EncoderMismatch: The folder was filled with other models than these.
 
@@ -80,6 +82,7 @@ class DiptychVectorStore(DiversifyingVectorStore, Closing):
         images_as: ImagesAs = "caption",
         **options: Unpack[IndexOptions],
     ) -> None:
+        check_options(options)
         parts = (embedding, image_encoder, path)
         if index is None and all(part is None for part in parts):
             raise InvalidArgument(
