@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,6 +25,26 @@ class PersistedVectorStore(ThreadedVectorStore):
     def index(self) -> MultimodalIndex:
         """The index that is written."""
         raise NotImplementedError
+
+    @classmethod
+    def from_params(
+        cls,
+        persist_dir: str | os.PathLike[str] | None = None,
+        collection_name: str | None = None,
+        **options: Any,
+    ) -> Self:
+        """Return a store by the names that Chroma's store has for its arguments.
+
+        Args:
+            persist_dir: ``path`` of the class.
+            collection_name: ``namespace`` of the class.
+            options: The other arguments of the class.
+        """
+        if collection_name is not None:
+            options["namespace"] = collection_name
+        make: Any = cls
+        store: Self = make(path=persist_dir, **options)
+        return store
 
     def persist(self, persist_path: str, fs: Any = None) -> None:
         """Keep the store beside ``persist_path``, and write there how to load it.

@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self, Unpack
+from typing import Any, Unpack
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.schema import BaseNode
@@ -98,24 +98,6 @@ class DiptychVectorStore(PersistedVectorStore, Closing):
         self._parts = (path, text, image_encoder)
         self._options = options
         self._index = open_index(*self._parts, **options) if index is None else index
-
-    @classmethod
-    def from_params(
-        cls,
-        persist_dir: str | os.PathLike[str] | None = None,
-        collection_name: str | None = None,
-        **options: Any,
-    ) -> Self:
-        """Return a store by the names that Chroma's store has for its arguments.
-
-        Args:
-            persist_dir: ``path`` of the class.
-            collection_name: ``namespace`` of the class.
-            options: The other arguments of the class.
-        """
-        if collection_name is not None:
-            options["namespace"] = collection_name
-        return cls(path=persist_dir, **options)
 
     @classmethod
     def class_name(cls) -> str:
