@@ -331,7 +331,7 @@ class TestChanging:
         assert "neither text nor an image" in store.failed[0].reason
         with pytest.raises(DocumentError, match="keys must be strings"):
             store.add([TextNode(id_="n", text="a", metadata={"x": {1: 2}})])
-        with pytest.raises(MediaError, match="not base64"):
+        with pytest.raises(MediaError, match="not valid base64"):
             store.add([ImageNode(id_="n", image="data:image/png;base64,x")])
         with pytest.raises(VectorError, match="expected"):
             store.add([TextNode(id_="n", text="a", embedding=[1.0, 2.0])])

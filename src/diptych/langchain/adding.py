@@ -21,6 +21,7 @@ from diptych.langchain.addition import Addition, Candidate, needs_trial, store_b
 from diptych.langchain.candidates import Pairs
 from diptych.langchain.embeddings import DiptychEmbeddings
 from diptych.protocols import TextEncoder
+from diptych.remote import RemotePictures
 from diptych.report import Failure
 
 __all__ = ["AddingVectorStore"]
@@ -38,12 +39,14 @@ class AddingVectorStore(VectorStore):
         embedding: The LangChain model that embeds texts, when it is one.
 
     Attributes:
+        remote: Which pictures that are given by their URL are fetched; None for none.
         failed: What the last call that adds or changes documents did not store, with the reason.
     """
 
     def __init__(self, index: MultimodalIndex, embedding: Embeddings | None) -> None:
         self.index = index
         self._embedding = embedding
+        self.remote: RemotePictures | None = None
         self.failed: tuple[Failure, ...] = ()
 
     @cached_property
@@ -133,6 +136,7 @@ class AddingVectorStore(VectorStore):
         ids: Sequence[str | None] | None = None,
         *,
         texts: Sequence[str | None] | None = None,
+        remote: RemotePictures | None = None,
     ) -> list[str]:
         """Add pictures, or replace those with the same id, and return all ids in order.
 
@@ -140,16 +144,19 @@ class AddingVectorStore(VectorStore):
 
         Args:
             uris: ``Blob`` objects, or what ``Image.of`` takes: paths, ``data:`` and ``file:`` URIs,
-                bytes, open files, arrays, PIL pictures. A URL is never fetched.
+                bytes, open files, arrays, PIL pictures. A URL is fetched only where ``remote`` allows it.
             metadatas: One for each picture; ``image_sha256`` and its like are added to it.
             ids: Any strings; None stands for a new UUID.
             texts: The caption of each picture, or what else belongs to it. It is searched as text
                 and becomes ``page_content``.
+            remote: Which URLs are fetched; what the store was made with when it is left out. The bytes are
+                stored, and the URL as ``image_url`` in the metadata.
 
         Raises:
             InvalidArgument: As for :meth:`add_documents`.
         """
-        addition, given = candidates.from_images(uris, metadatas, ids, texts)
+        allowed = self.remote if remote is None else remote
+        addition, given = candidates.from_images(uris, metadatas, ids, texts, allowed)
         self._add(addition, None)
         return given
 
@@ -160,9 +167,12 @@ class AddingVectorStore(VectorStore):
         ids: Sequence[str | None] | None = None,
         *,
         texts: Sequence[str | None] | None = None,
+        remote: RemotePictures | None = None,
     ) -> list[str]:
         """Do what :meth:`add_images` does, in a thread."""
-        return await asyncio.to_thread(self.add_images, uris, metadatas, ids, texts=texts)
+        return await asyncio.to_thread(
+            self.add_images, uris, metadatas, ids, texts=texts, remote=remote
+        )
 
     def add_embeddings(
         self,
@@ -195,7 +205,7 @@ class AddingVectorStore(VectorStore):
             ``store.add_embeddings([("a red apple", vector)], [{"n": 1}], ["apple"])``
         """
         addition, given = candidates.from_embeddings(
-            text_embeddings, image_embeddings, metadatas, ids
+            text_embeddings, image_embeddings, metadatas, ids, self.remote
         )
         self._add(addition, None)
         return given

@@ -15,6 +15,7 @@ from diptych.errors import InvalidArgument
 from diptych.langchain.addition import Addition, Candidate
 from diptych.langchain.convert import RetrievedDocument, picture_metadata, to_image, to_stored
 from diptych.langchain.placeholder import is_placeholder, stands_for
+from diptych.remote import RemotePictures, is_url
 from diptych.reserved import dropped_from, place_of, without_reserved
 from diptych.types import Document as Stored
 from diptych.types import Image
@@ -76,8 +77,10 @@ def from_documents(documents: Any, ids: Any) -> tuple[Addition, list[str]]:
     return addition, identities
 
 
-def from_images(uris: Any, metadatas: Any, ids: Any, texts: Any) -> tuple[Addition, list[str]]:
-    """Return what pictures become, with their captions, and an id for each.
+def from_images(
+    uris: Any, metadatas: Any, ids: Any, texts: Any, remote: RemotePictures | None = None
+) -> tuple[Addition, list[str]]:
+    """Return what pictures become, with their captions, and an id for each; ``remote`` fetches URLs.
 
     Raises:
         InvalidArgument: Not lists of one length.
@@ -92,13 +95,17 @@ def from_images(uris: Any, metadatas: Any, ids: Any, texts: Any) -> tuple[Additi
         addition.take(
             identities[at],
             _source(metadatas[at]) or uri,
-            partial(_picture, addition, captions[at], uri, metadatas[at], identities[at]),
+            partial(_picture, addition, captions[at], uri, metadatas[at], identities[at], remote),
         )
     return addition, identities
 
 
 def from_embeddings(
-    text_embeddings: Pairs | None, image_embeddings: Pairs | None, metadatas: Any, ids: Any
+    text_embeddings: Pairs | None,
+    image_embeddings: Pairs | None,
+    metadatas: Any,
+    ids: Any,
+    remote: RemotePictures | None = None,
 ) -> tuple[Addition, list[str]]:
     """Return what texts and pictures with their vectors become, and an id for each.
 
@@ -130,7 +137,7 @@ def from_embeddings(
         addition.take(
             identities[at],
             _source(metadatas[at]),
-            partial(_with_vectors, addition, text, image, metadatas[at], identities[at]),
+            partial(_with_vectors, addition, text, image, metadatas[at], identities[at], remote),
             is_blank=image is None and isinstance(text, tuple | list) and _is_white(*text[:1]),
         )
     return addition, identities
@@ -161,9 +168,20 @@ def _document(addition: Addition, at: int, document: object, identity: str) -> C
 
 
 def _picture(
-    addition: Addition, caption: Any, uri: object, metadata: object, identity: str
+    addition: Addition,
+    caption: Any,
+    uri: object,
+    metadata: object,
+    identity: str,
+    remote: RemotePictures | None,
 ) -> Candidate:
-    return Candidate(_stored(addition, caption, to_image(uri), metadata, identity))
+    image = to_image(uri, remote)
+    return Candidate(_stored(addition, caption, image, _with_url(metadata, uri), identity))
+
+
+def _with_url(metadata: object, uri: object) -> object:
+    """Return the metadata of a picture that says where it was fetched from, if it was."""
+    return {"image_url": uri, **as_mapping(metadata)} if is_url(uri) else metadata
 
 
 def _stored(
@@ -187,14 +205,19 @@ def _stored(
 
 
 def _with_vectors(
-    addition: Addition, text: object, image: object, metadata: object, identity: str
+    addition: Addition,
+    text: object,
+    image: object,
+    metadata: object,
+    identity: str,
+    remote: RemotePictures | None,
 ) -> Candidate:
     words, text_vector = _pair("text_embeddings", text)
     uri, image_vector = _pair("image_embeddings", image)
     if words is not None and not isinstance(words, str):
         raise wrong("The text of text_embeddings", words, "pairs of a string and its vector")
-    picture = None if uri is None else to_image(uri)
-    stored = _stored(addition, words, picture, metadata, identity)
+    picture = None if uri is None else to_image(uri, remote)
+    stored = _stored(addition, words, picture, _with_url(metadata, uri), identity)
     return Candidate(stored, text_vector, image_vector)
 
 

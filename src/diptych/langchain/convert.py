@@ -24,6 +24,7 @@ from diptych.langchain.reference import (
 )
 from diptych.langchain.retrieved import UNIT_KEYS, RetrievedDocument, plain, retrieved
 from diptych.metadata import source_label, storable
+from diptych.remote import RemotePictures, is_url
 from diptych.reserved import RESERVED_KEY, place_of, without_reserved
 from diptych.types import Document as Stored
 from diptych.types import FusedDocument, Image, Query
@@ -189,12 +190,18 @@ def to_fused(
     return [fused for fused in found if fused is not None]
 
 
-def to_image(value: Any) -> Image:
+def to_image(value: Any, remote: RemotePictures | None = None) -> Image:
     """Return a picture from a ``Blob``, or from what ``Image.of`` takes: a path, bytes, an array, and more.
 
+    Args:
+        value: What was given.
+        remote: Fetches it when it is a URL; without it a URL is an error.
+
     Raises:
-        MediaError: The value is none of these.
+        MediaError: The value is none of these, or cannot be fetched.
     """
+    if remote is not None and is_url(value):
+        return remote.fetch(value)
     if isinstance(value, Blob):
         return Image(value.path) if value.data is None and value.path else Image(value.as_bytes())
     return Image.of(value)

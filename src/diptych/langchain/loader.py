@@ -14,6 +14,7 @@ from langchain_core.documents import Document
 
 from diptych.ingest import read
 from diptych.langchain.convert import picture_metadata, to_document, to_image
+from diptych.remote import RemotePictures, is_url
 from diptych.report import Failure
 from diptych.reserved import RESERVED_KEY, Place, place_of, without_reserved
 from diptych.types import Document as Stored
@@ -30,6 +31,7 @@ def image_document(
     metadata: Mapping[str, Any] | None = None,
     *,
     id: str | None = None,
+    remote: RemotePictures | None = None,
 ) -> Document:
     """Return a LangChain document of a picture and what belongs to it, for ``add_documents``.
 
@@ -44,14 +46,16 @@ def image_document(
         metadata: Goes before what is said of the picture. Under ``_diptych`` it may say ``group``
             and ``order``.
         id: Any string; made of the content when it is left out.
+        remote: Fetches the picture when it is given by its URL, which becomes ``image_url``.
 
     Raises:
         MediaError: The picture cannot be read.
     """
-    picture = to_image(image)
+    picture = to_image(image, remote)
     picture.read()
     given = metadata or {}
-    shown = {**picture_metadata(picture), **without_reserved(given)}
+    url = {"image_url": image} if is_url(image) else {}
+    shown = {**picture_metadata(picture), **url, **without_reserved(given)}
     document = to_document(Stored(text or None, picture, id=id or "", metadata=shown))
     return _placed(document, place_of(given))
 

@@ -145,7 +145,7 @@ class SearchingVectorStore(StoringVectorStore):
     ) -> list[Document]:
         """Return the documents whose picture is most like one: a path, ``data:`` URI, bytes, …."""
         asked = Search.by_vector(k, filter, options, space="image")
-        found = self._find(Query(image=to_image(uri)), asked, relevant=True)
+        found = self._find(Query(image=to_image(uri, self.remote)), asked, relevant=True)
         return [document for document, _ in found]
 
     async def asimilarity_search_by_image(
@@ -159,7 +159,7 @@ class SearchingVectorStore(StoringVectorStore):
     ) -> Found:
         """Return what :meth:`similarity_search_by_image` does, with cosines in [-1, 1]."""
         asked = Search.by_vector(k, filter, options, space="image")
-        return self._find(Query(image=to_image(uri)), asked, relevant=False)
+        return self._find(Query(image=to_image(uri, self.remote)), asked, relevant=False)
 
     async def asimilarity_search_by_image_with_score(
         self, uri: Any, k: int = 4, filter: Where = None, **options: Unpack[VectorOptions]
@@ -173,7 +173,7 @@ class SearchingVectorStore(StoringVectorStore):
     ) -> Found:
         """Return what :meth:`similarity_search_by_image` does, with scores in [0, 1]."""
         asked = Search.by_vector(k, filter, options, space="image")
-        return self._find(Query(image=to_image(uri)), asked, relevant=True)
+        return self._find(Query(image=to_image(uri, self.remote)), asked, relevant=True)
 
     async def asimilarity_search_by_image_with_relevance_score(
         self, uri: Any, k: int = 4, filter: Where = None, **options: Unpack[VectorOptions]

@@ -21,6 +21,7 @@ from diptych.langchain.store_options import check_options
 from diptych.langchain.storing import new_index
 from diptych.maintenance import backup, copy_index
 from diptych.protocols import ImageEncoder, TextEncoder
+from diptych.remote import RemotePictures
 
 __all__ = ["DiptychVectorStore"]
 
@@ -53,6 +54,8 @@ class DiptychVectorStore(DiversifyingVectorStore, Closing):
         images_as: What a search gives as ``page_content`` of a picture: its "caption", or its file
             in "base64", for code that was written for a store which does so. The caption is then
             ``metadata["caption"]``.
+        remote: Which pictures that are given by their URL are fetched, and from where; none when it is left
+            out. It is not kept in the folder.
         options: ``kind``, ``namespace``, ``lock_timeout``, ``fusion_model`` and ``aligner`` of
             ``MultimodalIndex``.
 
@@ -80,6 +83,7 @@ class DiptychVectorStore(DiversifyingVectorStore, Closing):
         path: str | os.PathLike[str] | None = None,
         mode: Mode | None = None,
         images_as: ImagesAs = "caption",
+        remote: RemotePictures | None = None,
         **options: Unpack[IndexOptions],
     ) -> None:
         check_options(options)
@@ -98,6 +102,7 @@ class DiptychVectorStore(DiversifyingVectorStore, Closing):
         if index is None:
             index = new_index(embedding, image_encoder, path, **options)
         super().__init__(index, has_async, mode or "fused", images_as)
+        self.remote = remote
 
     @classmethod
     def from_texts(

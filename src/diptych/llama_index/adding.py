@@ -19,6 +19,7 @@ from diptych.llama_index.convert import to_stored
 from diptych.llama_index.given import GivenVectors
 from diptych.llama_index.node import has_picture
 from diptych.llama_index.node_vectors import NodeVectors, fault, place, vectors_of
+from diptych.remote import RemotePictures
 from diptych.report import AddReport, Failure
 from diptych.reserved import RESERVED_KEY, dropped_from
 from diptych.types import Document
@@ -89,13 +90,18 @@ class _Given:
     """Why its picture cannot be read, when it is stored without."""
 
 
-def add_nodes(nodes: Sequence[BaseNode], ready: Callable[[int], MultimodalIndex]) -> Added:
+def add_nodes(
+    nodes: Sequence[BaseNode],
+    ready: Callable[[int], MultimodalIndex],
+    remote: RemotePictures | None = None,
+) -> Added:
     """Store nodes, replacing those with the same id, and report those that cannot be stored.
 
     Args:
         nodes: The nodes; of two with one id the later one counts.
         ready: Returns the index to store them in; it is told the dimension of most of their vectors, 0 when
             they have none.
+        remote: Fetches the pictures that are given by their URL; without it none is fetched.
 
     Raises:
         InvalidArgument: Not nodes.
@@ -106,7 +112,7 @@ def add_nodes(nodes: Sequence[BaseNode], ready: Callable[[int], MultimodalIndex]
     given: dict[str, _Given] = {}
     dropped: dict[str, None] = {}
     for node in known:
-        if (one := _read(node, added)) is not None:
+        if (one := _read(node, added, remote)) is not None:
             given[node.node_id] = one
             dropped.update(dict.fromkeys(dropped_from(node.metadata)))
     if dropped:
@@ -134,7 +140,7 @@ def _store_given(
         _store(index, _kept(index, given, added), added)
 
 
-def _read(node: BaseNode, added: Added) -> _Given | None:
+def _read(node: BaseNode, added: Added, remote: RemotePictures | None) -> _Given | None:
     """Return a node with the document that it becomes, or report what is wrong with it."""
     source = str(node.metadata.get("source", "")) if isinstance(node.metadata, dict) else ""
     try:
@@ -145,7 +151,7 @@ def _read(node: BaseNode, added: Added) -> _Given | None:
             )
             return None
         try:
-            document = to_stored(node, has_vector=bool(vectors))
+            document = to_stored(node, has_vector=bool(vectors), remote=remote)
             if document.image is not None:
                 _ = document.image.header
             return _Given(node, vectors, document, None)

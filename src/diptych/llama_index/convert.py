@@ -40,6 +40,7 @@ from diptych.llama_index.node import (
 )
 from diptych.llama_index.readable import is_readable
 from diptych.llama_index.record import Record, read_record, record_of
+from diptych.remote import RemotePictures
 from diptych.reserved import REF_DOC_ID, RESERVED_KEY, SOURCE_HASH, place_of, without_reserved
 from diptych.types import Document as Stored
 from diptych.types import Evidence, FusedDocument, Image
@@ -101,7 +102,13 @@ def grouped(node: N, *, group: str | None, order: int = 0, source_hash: str = ""
     return copy
 
 
-def to_stored(node: BaseNode, *, has_vector: bool = False, is_lost: bool = False) -> Stored:
+def to_stored(
+    node: BaseNode,
+    *,
+    has_vector: bool = False,
+    is_lost: bool = False,
+    remote: RemotePictures | None = None,
+) -> Stored:
     """Return a node as a document to store.
 
     A node that a vector finds, and that has neither words nor a picture of its own, is stored with what
@@ -116,13 +123,14 @@ def to_stored(node: BaseNode, *, has_vector: bool = False, is_lost: bool = False
         node: The node.
         has_vector: Whether a vector comes with it.
         is_lost: Whether its picture cannot be read, so that it is stored without.
+        remote: Fetches its picture when it is given by a URL.
 
     Raises:
         DocumentError: Neither text nor picture, or metadata that is not JSON.
         MediaError: The picture is not base64.
     """
     own = node.get_content(MetadataMode.NONE)
-    image = None if is_lost else picture_of(node)
+    image = None if is_lost else picture_of(node, remote)
     url, path = url_of(node), path_of(node) if is_lost else ""
     text = own if own.strip() else ""
     if not text and image is None and has_vector:
@@ -131,7 +139,8 @@ def to_stored(node: BaseNode, *, has_vector: bool = False, is_lost: bool = False
     if not text and image is None and has_picture(node):
         raise DocumentError(
             f"Node {node.node_id!r} has a picture at a URL, no text and no vector; diptych never fetches a "
-            "URL. Download it and pass image_path= or image=, or give the node a text or an embedding."
+            "URL by itself. Download it and pass image_path= or image=, give the store "
+            "remote=RemotePictures(...), or give the node a text or an embedding."
         )
     place = place_of(node.metadata)
     metadata = without_reserved(node.metadata)

@@ -27,6 +27,7 @@ from diptych.llama_index.options import (
     taken,
 )
 from diptych.llama_index.retriever import DiptychRetriever
+from diptych.remote import RemotePictures
 from diptych.report import Failure
 
 __all__ = ["DiptychMultiModalIndex"]
@@ -62,6 +63,8 @@ class DiptychMultiModalIndex(DocumentIndex):
             the index that is there.
         storage_context: Holds a ``DiptychVectorStore``, instead of models and a path.
         insert_batch_size: How many nodes are embedded and stored together.
+        remote: Fetches the pictures of documents and nodes with a URL, from the hosts that it allows; as the
+            store does when it is left out.
         options: As for ``VectorStoreIndex``: ``transformations``, ``show_progress``, ``use_async``,
             ``callback_manager``, ``objects``, ``index_struct``; and for ``MultimodalIndex``: ``kind``,
             ``namespace``, ``lock_timeout``, ``fusion_model``, ``aligner``, ``images``, ``settings``.
@@ -87,6 +90,7 @@ class DiptychMultiModalIndex(DocumentIndex):
         path: str | os.PathLike[str] | None = None,
         storage_context: StorageContext | None = None,
         insert_batch_size: int = 256,
+        remote: RemotePictures | None = None,
         **options: Any,
     ) -> None:
         check_known(type(self).__name__, options, _OPTIONS)
@@ -99,6 +103,8 @@ class DiptychMultiModalIndex(DocumentIndex):
             check_only_one("a storage context", {"path": path, **of_store})
             fit(store, embed_model, image_embed_model)
         self._kept = store
+        if remote is not None:
+            store._remote = remote
         context = storage_context or StorageContext.from_defaults()
         context.vector_stores["default"] = store
         struct = options["index_struct"] = loading.as_own(options.get("index_struct"))

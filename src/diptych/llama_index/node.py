@@ -25,7 +25,9 @@ from llama_index.core.schema import (
 )
 from pydantic import PrivateAttr
 
+from diptych.checks import shown
 from diptych.errors import DiptychError, MediaError
+from diptych.remote import RemotePictures, is_url
 from diptych.types import Image
 
 __all__ = [
@@ -183,23 +185,29 @@ def has_picture(node: BaseNode) -> bool:
     return resource is not None and any((resource.data, resource.path, resource.url))
 
 
-def picture_of(node: BaseNode) -> Image | None:
-    """Return the picture that a node carries: its bytes, else the file that it names.
+def picture_of(node: BaseNode, remote: RemotePictures | None = None) -> Image | None:
+    """Return the picture that a node carries: its bytes, else its file, else what is at its URL.
 
-    A URL is not fetched, unless it is a ``data:`` URI.
+    Args:
+        node: Any node.
+        remote: Fetches a URL; without it none is fetched. ``data:`` and ``file:`` URIs need no fetching.
 
     Raises:
-        MediaError: The node holds something else than base64.
+        MediaError: The node holds something else than base64, or its URL is not allowed or gives no picture.
     """
     if isinstance(node, DiptychNode | LostPictureNode) and node._pictures:
         return node._pictures[0]
-    if isinstance(node, ImageNode):
-        return _picture(node.image, node.image_path, node.image_url, node.node_id)
     resource = node.image_resource if isinstance(node, Node) else None
-    if not isinstance(resource, MediaResource):
+    if isinstance(node, ImageNode):
+        picture = _picture(node.image, node.image_path, node.image_url, node.node_id)
+    elif isinstance(resource, MediaResource):
+        path = str(resource.path) if resource.path else None
+        picture = _picture(resource.data, path, str(resource.url or ""), node.node_id)
+    else:
         return None
-    path = str(resource.path) if resource.path else None
-    return _picture(resource.data, path, str(resource.url or ""), node.node_id)
+    if picture is None and remote is not None and is_url(url := url_of(node)):
+        return remote.fetch(url)
+    return picture
 
 
 def path_of(node: BaseNode) -> str:
@@ -210,7 +218,7 @@ def path_of(node: BaseNode) -> str:
 
 
 def url_of(node: BaseNode) -> str:
-    """Return the URL of a node's picture, which is not fetched; "" without one."""
+    """Return the URL of a node's picture; "" without one, and where the picture is in it."""
     resource = node.image_resource if isinstance(node, Node) else None
     url = node.image_url if isinstance(node, ImageNode) else getattr(resource, "url", None)
     return "" if url is None or str(url)[:5].lower() == "data:" else str(url)
@@ -219,17 +227,20 @@ def url_of(node: BaseNode) -> str:
 def _picture(
     data: str | bytes | None, path: str | None, url: str | None, node_id: str
 ) -> Image | None:
+    if isinstance(data, str) and data[:5].lower() == "data:":
+        return Image.of(data)
     if data:
+        raw = data.encode() if isinstance(data, str) else data
         try:
-            return Image(base64.b64decode(data, validate=True))
+            return Image(base64.b64decode(b"".join(raw.split()), validate=True))
         except binascii.Error as error:
             raise MediaError(
-                f"Node {node_id!r} has an image that is not base64: {error}. Pass base64 without a "
-                "'data:' prefix, or image_path=."
+                f"Node {shown(node_id)} has an image that is not base64: {error}. Pass the base64 of its "
+                "file, or image_path=."
             ) from error
     if path:
         return Image(path)
-    return Image.of(url) if url and url.startswith("data:") else None
+    return Image.of(url) if url and url[:5].lower() in ("data:", "file:") else None
 
 
 def _identity(picture: Image) -> str:

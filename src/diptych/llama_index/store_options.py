@@ -41,7 +41,9 @@ def check_options(options: Mapping[str, Any], path: object) -> None:
     known = StoreOptions.__annotations__
     for name in options:
         if name not in known:
-            arguments = ", ".join(("index", "embed_model", "image_encoder", "path", *sorted(known)))
+            arguments = ", ".join(
+                ("index", "embed_model", "image_encoder", "path", "remote", *sorted(known))
+            )
             instead = f"Use {_INSTEAD[name]}. " if name in _INSTEAD else ""
             raise TypeError(
                 f"DiptychVectorStore has no argument {name}=. {instead}Its arguments are {arguments}."

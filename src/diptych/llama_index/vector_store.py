@@ -32,6 +32,7 @@ from diptych.llama_index.persisted import PersistedVectorStore
 from diptych.llama_index.store_options import check_options
 from diptych.llama_index.stored import update_metadata, vector_of
 from diptych.protocols import ImageEncoder, TextEncoder
+from diptych.remote import RemotePictures
 from diptych.report import AddReport, Failure
 
 __all__ = ["DiptychVectorStore"]
@@ -44,8 +45,8 @@ class DiptychVectorStore(PersistedVectorStore, Closing):
 
     Whatever vector comes with a node finds it: ``embedding`` is the vector of its text, or stands in the
     text list for a picture without words; see ``node_vectors`` for the others. The picture is read from the
-    node (``image``, ``image_path``, ``image_resource``; a URL is not fetched) and embedded by the
-    image encoder. A node has one id in all lists, and leaves them together.
+    node (``image``, ``image_path``, ``image_resource``; a URL by ``remote`` alone) and embedded by the image
+    encoder. A node has one id in all lists, and leaves them together.
 
     What a node comes back with is what it was stored with; an ``ImageNode`` comes back as a
     ``DiptychNode``, which shows the model its text too. Documents that were added by diptych itself
@@ -64,6 +65,8 @@ class DiptychVectorStore(PersistedVectorStore, Closing):
         image_encoder: Embeds the pictures.
         path: A folder that keeps the index; in memory when it is left out. Given alone, it opens
             the index that is there, with the models that it remembers.
+        remote: Fetches the pictures of nodes with a URL, from the hosts that it allows; none when it is left
+            out. It is not kept in the folder.
         options: ``kind``, ``namespace``, ``lock_timeout``, ``fusion_model``, ``aligner``, ``images``
             and ``settings`` of ``MultimodalIndex``.
     """
@@ -75,6 +78,7 @@ class DiptychVectorStore(PersistedVectorStore, Closing):
     _parts: tuple[Any, ...] = PrivateAttr(default=())
     _options: StoreOptions = PrivateAttr(default_factory=lambda: StoreOptions())
     _failed: tuple[Failure, ...] = PrivateAttr(default=())
+    _remote: RemotePictures | None = PrivateAttr(default=None)
 
     def __init__(
         self,
@@ -83,9 +87,11 @@ class DiptychVectorStore(PersistedVectorStore, Closing):
         embed_model: BaseEmbedding | TextEncoder | None = None,
         image_encoder: ImageEncoder | None = None,
         path: str | os.PathLike[str] | None = None,
+        remote: RemotePictures | None = None,
         **options: Unpack[StoreOptions],
     ) -> None:
         super().__init__(stores_text=True)
+        self._remote = remote
         given = (*(p for p in (embed_model, image_encoder, path) if p is not None), *options)
         if index is not None and given:
             raise InvalidArgument(
@@ -144,7 +150,7 @@ class DiptychVectorStore(PersistedVectorStore, Closing):
         """
         path, *models = self._parts
         parts = (None if path is None else Path(path).absolute(), *models)
-        return _made_again, (type(self), self._index, parts, self._options)
+        return _made_again, (type(self), self._index, parts, self._options, self._remote)
 
     def add(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[str]:
         """Add nodes, or replace those with the same id, and return all ids in order.
@@ -167,7 +173,7 @@ class DiptychVectorStore(PersistedVectorStore, Closing):
         return self._add(nodes).report
 
     def _add(self, nodes: Sequence[BaseNode]) -> Added:
-        added = add_nodes(nodes, self._ready)
+        added = add_nodes(nodes, self._ready, self._remote)
         self._failed = added.report.failed
         return added
 
@@ -308,8 +314,9 @@ def _made_again(
     index: MultimodalIndex | None,
     parts: tuple[Any, ...],
     options: StoreOptions,
+    remote: RemotePictures | None,
 ) -> DiptychVectorStore:
     # LlamaIndex's own way drops, with a warning, what it cannot pickle.
     store = cls(index) if index is not None else cls()
-    store._parts, store._options = parts, options
+    store._parts, store._options, store._remote = parts, options, remote
     return store
