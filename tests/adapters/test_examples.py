@@ -103,7 +103,7 @@ def file_of(colour, folder, size=(160, 120)):
     "path",
     [
         pytest.param(
-            path, marks=() if path.stem == "llama_index_fusion" else pytest.mark.long
+            path, marks=() if path.stem == "llama_index_image_to_image" else pytest.mark.long
         )
         for path in sorted(EXAMPLES.glob("lang*.py")) + sorted(EXAMPLES.glob("llama*.py"))
     ],
@@ -212,6 +212,26 @@ def test_a_chat_condenses_streams_and_shows_the_pictures_of_the_turn(seen, tmp_p
 # LlamaIndex
 
 
+@example("llama_index_multi_modal")
+def test_code_of_the_notebooks_works_with_our_index(seen):
+    (call,) = seen["calls"]
+    found, used = seen["found"], seen["used"]
+    assert found["both"]["texts"][0] == RED
+    assert sorted(found["both"]["texts"]) == sorted([RED, BLUE, GREEN])
+    assert found["both"]["pictures"] == ["red", "red"]
+    assert found["texts"]["texts"][0] == RED
+    assert found["pictures"]["pictures"][:2] == ["red", "red"]
+    assert found["like a picture"]["pictures"][:2] == ["red", "red"]
+    assert len(found["pictures"]["pictures"]) == len(found["like a picture"]["pictures"]) == 3
+    assert used == {
+        "texts": found["both"]["texts"], "pictures": ["red", "red"], "paths": ["red", "red"],
+    }  # fmt: skip
+    assert lamps(call) == ["red", "red"]
+    assert words(call).strip().startswith("Context information is below.")
+    assert RED in words(call)
+    assert QUESTION in words(call)
+
+
 @example("llama_index_two_stores")
 def test_pictures_with_given_vectors_are_found_without_words(seen):
     of_texts, together = seen["calls"]
@@ -223,6 +243,23 @@ def test_pictures_with_given_vectors_are_found_without_words(seen):
     assert sorted(seen["together"]) == sorted([RED, BLUE, GREEN, "picture", "picture"])
     assert lamps(together) == ["red", "red"]
     assert RED in words(together)
+
+
+@example("llama_index_image_to_image")
+def test_a_picture_finds_pictures_and_a_question_about_them_is_answered(seen, tmp_path):
+    asked, compared = seen["calls"]
+    assert seen["first"] == "2.png"
+    assert seen["retrieved"][:2] == ["blue", "blue"]
+    assert len(seen["retrieved"]) == 4
+    assert seen["used"] == ["blue", "blue"]
+    # The picture of the question, and what was found with it.
+    assert lamps(asked)[0] == "blue"
+    assert set(lamps(asked)) == {"blue"}
+    assert hashes(asked)[0] == file_of("blue", tmp_path)
+    assert "Given the images provided" in words(asked)
+    assert "What do these pictures have in common?" in words(asked)
+    assert lamps(compared)[:2] == ["blue", "blue"]
+    assert len(lamps(compared)) == 4
 
 
 @example("llama_index_chroma_demo")
