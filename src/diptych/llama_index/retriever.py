@@ -25,6 +25,7 @@ from diptych.index import MultimodalIndex
 from diptych.index.closing import Closing
 from diptych.index.snapshot import lists_of
 from diptych.llama_index.awaiting import question_awaited
+from diptych.llama_index.bundles import is_blank, of_picture, picture_only, text_only
 from diptych.llama_index.convert import to_node_with_score
 from diptych.llama_index.filters import all_of, on_text
 from diptych.llama_index.modes import RetrieverInModes, embedded, mode_of, query_options
@@ -184,42 +185,42 @@ class DiptychRetriever(RetrieverInModes, Closing):
 
     def text_retrieve(self, str_or_query_bundle: QueryType) -> list[NodeWithScore]:
         """Return what a text finds among the texts."""
-        return self._text_retrieve(_text_only(str_or_query_bundle))
+        return self._text_retrieve(text_only(str_or_query_bundle))
 
     async def atext_retrieve(self, str_or_query_bundle: QueryType) -> list[NodeWithScore]:
         """Do what :meth:`text_retrieve` does, without blocking the event loop."""
-        return await self._atext_retrieve(_text_only(str_or_query_bundle))
+        return await self._atext_retrieve(text_only(str_or_query_bundle))
 
     def text_to_image_retrieve(self, str_or_query_bundle: QueryType) -> list[NodeWithScore]:
         """Return what a text finds among the pictures."""
-        return self._text_to_image_retrieve(_text_only(str_or_query_bundle))
+        return self._text_to_image_retrieve(text_only(str_or_query_bundle))
 
     async def atext_to_image_retrieve(self, str_or_query_bundle: QueryType) -> list[NodeWithScore]:
         """Do what :meth:`text_to_image_retrieve` does, without blocking the event loop."""
-        return await self._atext_to_image_retrieve(_text_only(str_or_query_bundle))
+        return await self._atext_to_image_retrieve(text_only(str_or_query_bundle))
 
     def image_to_image_retrieve(self, str_or_query_bundle: QueryType) -> list[NodeWithScore]:
         """Return what a picture finds among the pictures; a string is the path of one."""
-        return self._image_to_image_retrieve(_of_picture(str_or_query_bundle))
+        return self._image_to_image_retrieve(of_picture(str_or_query_bundle))
 
     async def aimage_to_image_retrieve(self, str_or_query_bundle: QueryType) -> list[NodeWithScore]:
         """Do what :meth:`image_to_image_retrieve` does, in a thread."""
-        return await self._aimage_to_image_retrieve(_of_picture(str_or_query_bundle))
+        return await self._aimage_to_image_retrieve(of_picture(str_or_query_bundle))
 
     def _text_retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        return self._search(_text_only(query_bundle), ("text",))
+        return self._search(text_only(query_bundle), ("text",))
 
     async def _atext_retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        return await self._asearch(_text_only(query_bundle), ("text",))
+        return await self._asearch(text_only(query_bundle), ("text",))
 
     def _text_to_image_retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        return self._search(_text_only(query_bundle), ("image",))
+        return self._search(text_only(query_bundle), ("image",))
 
     async def _atext_to_image_retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        return await self._asearch(_text_only(query_bundle), ("image",))
+        return await self._asearch(text_only(query_bundle), ("image",))
 
     def _image_to_image_retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        return self._fused(_picture_only(query_bundle), ("image",))
+        return self._fused(picture_only(query_bundle), ("image",))
 
     async def _aimage_to_image_retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         return await asyncio.to_thread(self._image_to_image_retrieve, query_bundle)
@@ -229,7 +230,7 @@ class DiptychRetriever(RetrieverInModes, Closing):
             return await asyncio.to_thread(self._search, bundle, modalities)
 
     def _search(self, bundle: QueryBundle, modalities: Sequence[str]) -> list[NodeWithScore]:
-        if _is_blank(bundle):
+        if is_blank(bundle):
             return []
         if self._vector_store_query_mode == VectorStoreQueryMode.DEFAULT:
             return self._fused(bundle, modalities)
@@ -240,7 +241,7 @@ class DiptychRetriever(RetrieverInModes, Closing):
         return self._build_node_list_from_query_result(found)
 
     def _fused(self, bundle: QueryBundle, modalities: Sequence[str]) -> list[NodeWithScore]:
-        if _is_blank(bundle):
+        if is_blank(bundle):
             return []
         image = Image.of(bundle.image_path) if bundle.image_path else None
         options, offset = self._kwargs, self._kwargs.get("offset", 0)
@@ -280,27 +281,3 @@ class DiptychRetriever(RetrieverInModes, Closing):
         self, query_bundle: QueryBundle, nodes: list[NodeWithScore]
     ) -> list[NodeWithScore]:
         return Results(await super()._ahandle_recursive_retrieval(query_bundle, nodes))
-
-
-def _is_blank(bundle: QueryBundle) -> bool:
-    """Whether nothing is asked: white space at most, and no picture."""
-    texts = (bundle.query_str, *(bundle.custom_embedding_strs or ()))
-    return not bundle.image_path and not any(
-        text.strip() if isinstance(text, str) else text for text in texts
-    )
-
-
-def _text_only(query: QueryType) -> QueryBundle:
-    if isinstance(query, str):
-        return QueryBundle(query_str=query)
-    return QueryBundle(query.query_str, custom_embedding_strs=query.custom_embedding_strs)
-
-
-def _of_picture(query: QueryType) -> QueryBundle:
-    return QueryBundle("", image_path=query or None) if isinstance(query, str) else query
-
-
-def _picture_only(bundle: QueryBundle) -> QueryBundle:
-    if not bundle.image_path and not _is_blank(bundle):
-        Query()  # refuses words where a picture is needed
-    return QueryBundle(query_str="", image_path=bundle.image_path)
