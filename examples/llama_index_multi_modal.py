@@ -51,16 +51,16 @@ def run(folder: Path) -> dict[str, Any]:
     """Do what the notebooks do."""
     material = mix(folder / "mixed_wiki")
     # Were: two QdrantVectorStore(client=client, collection_name=…)
-    store = DiptychVectorStore(
-        embed_model=ToyEncoder(), image_encoder=ToyEncoder(), path=folder / "mm_db"
-    )
+    store = DiptychVectorStore(embed_model=ToyEncoder(), path=folder / "mm_db")
     storage_context = StorageContext.from_defaults(vector_store=store, image_store=store)
     # The notebooks have llama-index-readers-file read the pictures.
     documents = SimpleDirectoryReader(
         str(material), file_extractor={".png": DiptychReader()}
     ).load_data()
     # Was: MultiModalVectorStoreIndex.from_documents(…)
-    index = DiptychMultiModalIndex.from_documents(documents, storage_context=storage_context)
+    index = DiptychMultiModalIndex.from_documents(
+        documents, storage_context=storage_context, image_embed_model=ToyEncoder()
+    )
 
     # One list of texts and pictures, so as many as the notebook's two lists have together.
     retriever_engine = index.as_retriever(similarity_top_k=5, image_similarity_top_k=3)
