@@ -31,7 +31,7 @@ from diptych.llama_index import (
     DiptychVectorStore,
     KeepPictures,
 )
-from stubs import png
+from stubs import StubText, png
 
 TOY = ToyEncoder()
 MODEL = DiptychMultiModalEmbedding(TOY)
@@ -159,7 +159,7 @@ class TestWithoutAModel:
         assert "without an embedding" in store.failed[0].reason
 
     def test_a_picture_that_nothing_could_find_is_said(self):
-        store = DiptychVectorStore(embed_model=TOY)
+        store = DiptychVectorStore(embed_model=StubText(TOY.dim))
         store.add([ImageNode(id_="p", image=B64), text("a")])
         assert store.index.ids() == ["a"]
         assert "nothing could find it" in store.failed[0].reason

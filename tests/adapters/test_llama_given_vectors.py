@@ -25,7 +25,7 @@ from diptych import Image, MultimodalIndex, ToyEncoder
 from diptych.errors import MediaError, VectorError
 from diptych.llama_index import DiptychVectorStore
 from diptych.llama_index.node_vectors import NodeVectors, Placed, place, vectors_of
-from stubs import png
+from stubs import StubText, png
 
 TOY = ToyEncoder()
 DIM = TOY.dim
@@ -47,7 +47,7 @@ def by_vector(at, dim=DIM, **options):
 
 STORES = {
     "no model at all": lambda: DiptychVectorStore(),
-    "no image encoder": lambda: DiptychVectorStore(embed_model=TOY),
+    "no image encoder": lambda: DiptychVectorStore(embed_model=StubText(TOY.dim)),
     "both encoders": lambda: DiptychVectorStore(embed_model=TOY, image_encoder=TOY),
 }
 PICTURES = {
@@ -263,7 +263,7 @@ class TestVectorsThatAreNone:
 
     @pytest.mark.parametrize("vector", [[0.0] * DIM, [float("nan")] * DIM, [1.0]])
     def test_a_picture_without_an_encoder_is_refused(self, vector):
-        store = DiptychVectorStore(embed_model=TOY)
+        store = DiptychVectorStore(embed_model=StubText(TOY.dim))
         with pytest.raises(VectorError, match="The embedding of node 'p'"):
             store.add([ImageNode(id_="p", image=b64(RED), embedding=vector)])
 

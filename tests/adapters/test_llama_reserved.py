@@ -483,7 +483,7 @@ class TestNodesOfOthers:
             (lambda s: ImageNode(text="red pump", image_path=s), 1),
             (lambda s: ImageNode(text="red pump", image_path="/dev/zero"), 1),
             (lambda s: ImageNode(text="red pump", image_path="http://127.0.0.1:9/a.png"), 0),
-            (lambda s: ImageNode(text="red pump", image="no base64"), 0),
+            (lambda s: ImageNode(text="red pump", image="not base64!"), 0),
             (lambda s: TextNode(text="red pump", metadata={"image_path": s, "file_path": s}), 0),
             (lambda s: TextNode(text="red pump", metadata={"_diptych": {"node": s}}), 0),
             (lambda s: TextNode(text="red pump", metadata={"source": "\ud800", "page": 10**5000}), 0),

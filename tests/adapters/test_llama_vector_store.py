@@ -34,8 +34,9 @@ from llama_index.core.vector_stores.types import (
     VectorStoreQueryMode,
 )
 from manual import BLUE, RED
+from PIL import Image as Pil
 
-from diptych import Image, MultimodalIndex, ToyEncoder
+from diptych import Document, Image, MultimodalIndex, ToyEncoder
 from diptych.errors import (
     DocumentError,
     EncoderMismatch,
@@ -51,7 +52,7 @@ from diptych.llama_index import (
     DiptychRetriever,
     DiptychVectorStore,
 )
-from stubs import png
+from stubs import StubText, png
 
 TOY = ToyEncoder()
 B64 = base64.b64encode(RED).decode()
@@ -740,3 +741,26 @@ class TestFrameworks:
         for name, given in arguments:
             expected = getattr(stores[0], name)(*given)
             assert await getattr(stores[1], twins[name])(*given) == expected
+
+
+class TestOneModelForBoth:
+    """A model that embeds texts and pictures is given once."""
+
+    @pytest.mark.parametrize(
+        "model", [ToyEncoder(), DiptychMultiModalEmbedding(ToyEncoder(), ToyEncoder())]
+    )
+    def test_it_embeds_the_pictures_too(self, model, tmp_path):
+        Pil.new("RGB", (8, 8), "red").save(tmp_path / "red.png")
+        store = DiptychVectorStore(embed_model=model)
+        store.add([ImageNode(id_="red", image_path=str(tmp_path / "red.png"))])
+        assert store.failed == ()
+        assert [n.node_id for n in DiptychRetriever(store.index).retrieve("red")] == ["red"]
+
+    def test_a_folder_of_texts_stays_one(self, tmp_path):
+        with MultimodalIndex(ToyEncoder(), path=tmp_path / "kb") as index:
+            index.add([Document("words", id="words")])
+        with DiptychVectorStore(embed_model=ToyEncoder(), path=tmp_path / "kb") as store:
+            assert [node.node_id for node in store.get_nodes()] == ["words"]
+            assert store.index.image_encoder is None
+        with pytest.raises(EncoderMismatch, match="StubText|stub-text"):
+            DiptychVectorStore(embed_model=StubText(), path=tmp_path / "kb")

@@ -7,15 +7,15 @@ from typing import Any
 
 from llama_index.core import Settings, StorageContext
 from llama_index.core.base.embeddings.base import BaseEmbedding
-from llama_index.core.embeddings.utils import EmbedType, resolve_embed_model
+from llama_index.core.embeddings.utils import resolve_embed_model
 from llama_index.core.vector_stores import SimpleVectorStore
 
-from diptych.encoders import FunctionEncoder
 from diptych.errors import EncoderMismatch, InvalidArgument, MediaError
 from diptych.index import MultimodalIndex
 from diptych.index.probe import SAME
 from diptych.llama_index.awaiting import model_of
 from diptych.llama_index.embedding import DiptychMultiModalEmbedding
+from diptych.llama_index.encoders import Model, encoders_of_models
 from diptych.llama_index.given import GivenVectors, open_index
 from diptych.llama_index.vector_store import DiptychVectorStore
 from diptych.protocols import ImageEncoder, TextEncoder
@@ -23,8 +23,6 @@ from diptych.protocols import ImageEncoder, TextEncoder
 __all__ = ["Model", "check_same", "embedding_of", "fit", "new_store", "store_in"]
 
 _PROBE = "A probe: 42 red apples lie beside ein blauer Würfel."
-
-Model = EmbedType | TextEncoder | ImageEncoder | None
 
 
 def store_in(context: StorageContext | None) -> DiptychVectorStore | None:
@@ -77,21 +75,8 @@ def new_store(
             if store.client is not None:
                 store.client.close()
         embed_model = Settings.embed_model
-    text, image = _encoders(embed_model, image_embed_model)
+    text, image = encoders_of_models(embed_model, image_embed_model)
     return DiptychVectorStore(embed_model=text, image_encoder=image, path=path, **options)
-
-
-def _encoders(
-    embed_model: Model, image_embed_model: Model
-) -> tuple[TextEncoder | None, ImageEncoder | None]:
-    """Return the encoders of texts and of pictures; the same when one model is for both."""
-    text = _encoder(embed_model)
-    same = image_embed_model is None and not isinstance(embed_model, DiptychMultiModalEmbedding)
-    image = text if same else _encoder(image_embed_model or embed_model, of_pictures=True)
-    return (
-        text if isinstance(text, TextEncoder) else None,
-        image if isinstance(image, ImageEncoder) else None,
-    )
 
 
 def fit(store: DiptychVectorStore, embed_model: Model, image_embed_model: Model) -> None:
@@ -107,7 +92,7 @@ def fit(store: DiptychVectorStore, embed_model: Model, image_embed_model: Model)
         if store.client is not None and (given is None or given.encoder is not None):
             return
         embed_model = Settings.embed_model
-    text, image = _encoders(embed_model, image_embed_model)
+    text, image = encoders_of_models(embed_model, image_embed_model)
     if store.client is None:
         _fill(store, text, image)
         return
@@ -196,21 +181,6 @@ def _in_memory(index: MultimodalIndex, image: ImageEncoder, options: Any) -> Mul
     return made
 
 
-def _encoder(model: Model, *, of_pictures: bool = False) -> Any:
-    """Return a model of any kind as an encoder of diptych."""
-    if model is None or isinstance(model, TextEncoder | ImageEncoder):
-        return model
-    if not isinstance(model, BaseEmbedding | str) and not hasattr(model, "embed_query"):
-        raise InvalidArgument(
-            f"A model was given as {type(model).__name__}; expected a LlamaIndex embedding, an encoder "
-            "of diptych, or the name of a model."
-        )
-    resolved = resolve_embed_model(model)
-    if isinstance(resolved, DiptychMultiModalEmbedding):
-        return resolved.image_encoder if of_pictures else resolved.text_encoder
-    return FunctionEncoder.from_llama_index(resolved)
-
-
 def embedding_of(model: Model, store: DiptychVectorStore) -> BaseEmbedding:
     """Return what embeds texts and questions for LlamaIndex: the model, or the store's own."""
     if isinstance(model, BaseEmbedding | str):
@@ -230,6 +200,6 @@ def check_same(model: Model, index: MultimodalIndex) -> None:
     """
     if model is None:
         return
-    text, _ = _encoders(model, None)
+    text, _ = encoders_of_models(model, None)
     if text is not None:
         _fit_text(index, text)

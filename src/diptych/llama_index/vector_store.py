@@ -18,14 +18,14 @@ from llama_index.core.vector_stores.types import (
 from pydantic import PrivateAttr
 
 from diptych.checks import list_of, whole
-from diptych.encoders import FunctionEncoder
-from diptych.errors import InvalidArgument
+from diptych.errors import EncoderMismatch, InvalidArgument
 from diptych.filters import Filter
 from diptych.index import MultimodalIndex
 from diptych.index.closing import Closing
 from diptych.llama_index import query as queries
 from diptych.llama_index.adding import Added, add_nodes
 from diptych.llama_index.convert import REF_DOC_ID, to_node
+from diptych.llama_index.encoders import encoders_of_models
 from diptych.llama_index.filters import all_of, on_text, to_filter
 from diptych.llama_index.given import StoreOptions, open_index
 from diptych.llama_index.persisted import PersistedVectorStore
@@ -62,7 +62,8 @@ class DiptychVectorStore(PersistedVectorStore, Closing):
             text encoder, as ``DiptychMultiModalEmbedding(index.text_encoder)`` does.
         embed_model: Embeds the nodes that come without an embedding: a LlamaIndex embedding or an
             encoder of diptych. It must be the one that embeds the questions.
-        image_encoder: Embeds the pictures.
+        image_encoder: Embeds the pictures; ``embed_model`` when it does that too, unless the folder was
+            filled without a model for pictures.
         path: A folder that keeps the index; in memory when it is left out. Given alone, it opens
             the index that is there, with the models that it remembers.
         remote: Fetches the pictures of nodes with a URL, from the hosts that it allows; none when it is left
@@ -99,11 +100,19 @@ class DiptychVectorStore(PersistedVectorStore, Closing):
                 "path= or the like, which the index has of its own. Pass one or the other."
             )
         check_options(options, path)
-        is_encoder = embed_model is None or isinstance(embed_model, TextEncoder)
-        text: Any = embed_model if is_encoder else FunctionEncoder.from_llama_index(embed_model)
-        self._parts = (path, text, image_encoder)
+        self._parts = (path, *encoders_of_models(embed_model, image_encoder))
         self._options = options
-        self._index = open_index(*self._parts, **options) if index is None else index
+        if index is not None:
+            self._index = index
+            return
+        try:
+            self._index = open_index(*self._parts, **options)
+        except EncoderMismatch:
+            if image_encoder is not None or self._parts[2] is None:
+                raise
+            # Filled without a model for pictures, which nobody has asked for by name.
+            self._parts = (*self._parts[:2], None)
+            self._index = open_index(*self._parts, **options)
 
     @classmethod
     def class_name(cls) -> str:
