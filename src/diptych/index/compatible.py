@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -186,8 +187,9 @@ def named(space: Space) -> str:
 
 
 def _lacking(argument: str, value: object, protocol: type) -> str:
+    attributes = sorted(name for part in protocol.__mro__ for name in inspect.get_annotations(part))
     methods = [name for name in vars(protocol) if not name.startswith("_")]
-    needed = dict.fromkeys((*protocol.__annotations__, *methods))
+    needed = dict.fromkeys((*attributes, *methods))
     missing = ", ".join(name for name in needed if not hasattr(value, name))
     advice = (
         "Pass one of diptych's encoders, or wrap your own function with FunctionEncoder."

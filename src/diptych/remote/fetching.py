@@ -13,7 +13,7 @@ from diptych.checks import shown
 from diptych.errors import MediaError
 from diptych.remote.allowed import SAFE, Limits, Target, addresses_of, named, target_of
 
-__all__ = ["Fetching"]
+__all__ = ["Fetching", "out_of_time"]
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _ADDRESSES = 3
@@ -52,6 +52,8 @@ class Fetching:
             self.data = self._get()
         except MediaError as error:
             self.error = error
+        except TimeoutError:  # of one step; the time for all of them has passed, too
+            self.error = out_of_time(self._limits.timeout, self._url)
         # ValueError: a header that cannot be; RecursionError and the like have no place here.
         except (OSError, http.client.HTTPException, ValueError) as error:
             self.error = MediaError(
@@ -143,3 +145,11 @@ class Fetching:
                 f"The picture at {named(self._url)} is empty (0 bytes). Look at the URL."
             )
         return b"".join(pieces)
+
+
+def out_of_time(timeout: float, url: str) -> MediaError:
+    """Return the error for a picture that does not come."""
+    return MediaError(
+        f"The picture at {named(url)} was not there after {timeout:g} seconds. Expected it within timeout= "
+        "of RemotePictures. Try again, or give it more time."
+    )

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from diptych.checks import list_of, seconds, whole
-from diptych.errors import InvalidArgument, MediaError
+from diptych.errors import InvalidArgument
 from diptych.image import Image
 from diptych.media import MAX_BYTES
-from diptych.remote.allowed import named, pattern_of
-from diptych.remote.fetching import Fetching
+from diptych.remote.allowed import pattern_of
+from diptych.remote.fetching import Fetching, out_of_time
 
 __all__ = ["RemotePictures"]
 
@@ -78,10 +78,7 @@ class RemotePictures:
         thread.join(self.timeout)
         if thread.is_alive():
             fetching.abort()
-            raise MediaError(
-                f"The picture at {named(url)} was not there after {self.timeout:g} seconds. Expected it "
-                "within timeout= of RemotePictures. Try again, or give it more time."
-            )
+            raise out_of_time(self.timeout, url)
         if fetching.error is not None:
             raise fetching.error
         image = Image(fetching.data, name=re.split("[?#]", url)[0])
