@@ -56,6 +56,8 @@ def whole(name: str, value: SupportsIndex, *, least: int = 0, most: int = MOST) 
     Raises:
         InvalidArgument: It is no integer, or not from ``least`` to ``most``.
     """
+    if type(value) is int and least <= value <= most:
+        return value
     at_most = f"at most {most:,}" if most < MOST else "below 2^63"
     expected = f"expected an integer of at least {least:,} and {at_most}"
     try:

@@ -20,11 +20,13 @@ __all__ = ["aquestion", "is_blank", "question", "vectors_of", "weighted"]
 
 def is_blank(value: Any) -> bool:
     """Return whether nothing is asked: a text of white space, without a picture."""
+    if isinstance(value, str):
+        return not value.strip()
     if isinstance(value, Mapping):
         text, known = value.get("text"), {"text", "image", "weights"}
         is_query = "text" in value and set(value) <= known and value.get("image") is None
         return is_query and (text is None or is_blank(text))
-    return isinstance(value, str) and not value.strip()
+    return False
 
 
 def question(value: Any) -> Query | None:

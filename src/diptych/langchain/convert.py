@@ -94,11 +94,18 @@ def to_fused_document(fused: FusedDocument) -> RetrievedDocument:
     - ``evidence``: which list found which document, at which rank, with what raw score;
     - ``document_ids`` and ``sources``: of the parts, in reading order.
     """
-    documents = fused.documents
-    metadata: dict[str, Any] = dict(fused.metadata)
-    images = [part.image for part in documents if part.image is not None]
-    texts = [part.text for part in documents if part.text and part.has_text]
-    sources = [part.source for part in documents]
+    images, texts, ids, sources = [], [], [], []
+    first = fused.documents[0]
+    for part in fused.documents:
+        if part.id == fused.id:
+            first = part
+        ids.append(part.id)
+        sources.append(part.source)
+        if part.image is not None:
+            images.append(part.image)
+        if part.text and part.has_text:
+            texts.append(part.text)
+    metadata: dict[str, Any] = dict(first.metadata)
     metadata["images"] = [image_reference(image) for image in images]
     metadata["score"] = fused.score
     metadata["evidence"] = [
@@ -111,7 +118,7 @@ def to_fused_document(fused: FusedDocument) -> RetrievedDocument:
         }
         for found in fused.evidence
     ]
-    metadata["document_ids"] = [part.id for part in documents]
+    metadata["document_ids"] = ids
     metadata["sources"] = list(dict.fromkeys(sources)) if len(sources) > 1 else sources
     content = "\n\n".join(texts or map(placeholder, images))
     return retrieved(content, metadata, fused.id, fused, is_unit=True)

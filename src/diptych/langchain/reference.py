@@ -28,22 +28,20 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 def image_reference(image: Image) -> dict[str, Any]:
     """Return what metadata says of a picture: everything but the picture."""
-    reference: dict[str, Any] = {
-        "path": None if image.path is None else str(image.path),
-        "mime_type": None,
-        "sha256": None,
-        "name": image.name,
-        "width": None,
-        "height": None,
-    }
+    digest = header = None
     try:
-        reference["sha256"] = image.sha256
+        digest = image.sha256
         header = image.header
-        reference["mime_type"] = header.mime
-        reference["width"], reference["height"] = header.width, header.height
     except (DiptychError, OSError):
         pass
-    return reference
+    return {
+        "path": None if image.path is None else str(image.path),
+        "mime_type": None if header is None else header.mime,
+        "sha256": digest,
+        "name": image.name,
+        "width": None if header is None else header.width,
+        "height": None if header is None else header.height,
+    }
 
 
 def picture_metadata(image: Image) -> dict[str, Any]:

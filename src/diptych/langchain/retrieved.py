@@ -6,7 +6,7 @@ from typing import Any
 
 from langchain_core.documents import Document
 from langchain_core.load.serializable import SerializedConstructor, SerializedNotImplemented
-from pydantic import PrivateAttr
+from pydantic import BaseModel, PrivateAttr
 
 from diptych.cards import cards
 from diptych.errors import DiptychError
@@ -91,8 +91,13 @@ def retrieved(
     content: str, metadata: dict[str, Any], identity: str, fused: FusedDocument, *, is_unit: bool
 ) -> RetrievedDocument:
     """Return a document of values that are known to be of the right types; see :func:`plain`."""
-    document = RetrievedDocument.__new__(RetrievedDocument)
-    _fill(document, content, metadata, identity, {"_fused": fused, "_is_unit": is_unit})
+    document = _new(RetrievedDocument)
+    fields = _DEFAULTS.copy()
+    fields["page_content"], fields["metadata"], fields["id"] = content, metadata, identity
+    _set_dict(document, fields)
+    _set_given(document, {"id", "metadata", "page_content"})
+    _set_extra(document, None)
+    _set_private(document, {"_fused": fused, "_is_unit": is_unit})
     return document
 
 
@@ -102,23 +107,14 @@ def plain(content: str, metadata: dict[str, Any], identity: str) -> Document:
     Ten are made for every query, and validating them takes longer than all the rest; so their state is
     set as pydantic sets that of a pickle.
     """
-    document = Document.__new__(Document)
-    _fill(document, content, metadata, identity, None)
+    document = _new(Document)
+    fields = _DEFAULTS.copy()
+    fields["page_content"], fields["metadata"], fields["id"] = content, metadata, identity
+    _set_dict(document, fields)
+    _set_given(document, {"id", "metadata", "page_content"})
+    _set_extra(document, None)
+    _set_private(document, None)
     return document
-
-
-def _fill(
-    document: Document,
-    content: str,
-    metadata: dict[str, Any],
-    identity: str,
-    private: dict[str, Any] | None,
-) -> None:
-    fields = {**_DEFAULTS, "id": identity, "metadata": metadata, "page_content": content}
-    _set(document, "__dict__", fields)
-    _set(document, "__pydantic_fields_set__", {"id", "metadata", "page_content"})
-    _set(document, "__pydantic_extra__", None)
-    _set(document, "__pydantic_private__", private)
 
 
 def _unpickled(state: dict[Any, Any]) -> RetrievedDocument:
@@ -127,7 +123,16 @@ def _unpickled(state: dict[Any, Any]) -> RetrievedDocument:
     return document
 
 
-_set = object.__setattr__
+_new = object.__new__
+_set_dict, _set_given, _set_extra, _set_private = (
+    BaseModel.__dict__[slot].__set__
+    for slot in (
+        "__dict__",
+        "__pydantic_fields_set__",
+        "__pydantic_extra__",
+        "__pydantic_private__",
+    )
+)
 
 _DEFAULTS = dict(Document(page_content=""))
 """All fields, also those that another version of LangChain may have."""

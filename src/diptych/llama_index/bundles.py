@@ -12,6 +12,8 @@ __all__ = ["is_blank", "of_picture", "picture_only", "text_only"]
 
 def is_blank(bundle: QueryBundle) -> bool:
     """Whether nothing is asked: white space at most, and no picture."""
+    if isinstance(bundle.query_str, str) and bundle.query_str.strip():
+        return False
     texts = (bundle.query_str, *(bundle.custom_embedding_strs or ()))
     return not bundle.image_path and not any(
         text.strip() if isinstance(text, str) else text for text in texts

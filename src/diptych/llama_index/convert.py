@@ -205,18 +205,20 @@ def _to_one_node(fused: FusedDocument) -> BaseNode:
     documents = fused.documents
     if len(documents) == 1:
         return to_node(documents[0])
-    first = next((document for document in documents if document.id == fused.id), documents[0])
-    fields: dict[str, Any] = {}
-    texts = []
-    for one in documents:
+    first, of_first = documents[0], _NO_RECORD
+    texts, pictures = [], []
+    for at, one in enumerate(documents):
         record = recorded(one)
-        if one is first:
-            fields = {key: value for key, value in record.fields.items() if key in SHARED}
+        if one.id == fused.id or not at:
+            first, of_first = one, record
         if (text := text_of(one, record)).strip():
             texts.append(text)
-    fields |= {"id_": first.id, "text": "\n\n".join(texts), "metadata": dict(first.metadata)}
-    pictures = fused.images
-    return _with_pictures(fields, pictures) if pictures else made(TextNode, fields)
+        if one.image is not None:
+            pictures.append(one.image)
+    fields = {key: value for key, value in of_first.fields.items() if key in SHARED}
+    fields["id_"], fields["text"] = first.id, "\n\n".join(texts)
+    fields["metadata"] = dict(first.metadata)
+    return _with_pictures(fields, tuple(pictures)) if pictures else made(TextNode, fields)
 
 
 def _with_pictures(
@@ -228,8 +230,10 @@ def _with_pictures(
     the file that the metadata names. So a path is given only when the picture is there, and without
     any picture the node is none of an image.
     """
-    shown = next((picture for picture in pictures if is_readable(picture)), None)
-    if shown is None:
+    for shown in pictures:
+        if is_readable(shown):
+            break
+    else:
         return made(LostPictureNode, fields, {"_pictures": pictures})
     if inline or shown.path is None:
         fields["image"] = _base64(shown)

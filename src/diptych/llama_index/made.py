@@ -7,7 +7,7 @@ by ``record`` and by ``Document``; to have pydantic check it again is half of wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from copy import deepcopy
 from functools import cache
 from typing import Any, TypeVar
@@ -17,6 +17,8 @@ from pydantic import BaseModel
 __all__ = ["made"]
 
 M = TypeVar("M", bound=BaseModel)
+
+_new, _put = object.__new__, object.__setattr__
 
 _PLAIN = (str, int, float, bool, type(None), tuple)
 
@@ -38,23 +40,23 @@ def _defaults(kind: type[BaseModel]) -> tuple[dict[str, Any], dict[str, Callable
     return values, factories
 
 
-def made(kind: type[M], fields: dict[str, Any], private: Mapping[str, Any] | None = None) -> M:
+def made(kind: type[M], fields: dict[str, Any], private: dict[str, Any] | None = None) -> M:
     """Return an instance of a model.
 
     Args:
         kind: Its class.
         fields: Values by the names of its fields, of the types that they have; all that it requires.
-        private: Its private attributes, all that it has; None when it has none.
+        private: Its private attributes, all that it has, which become those of the instance; None when it
+            has none.
     """
     values, factories = _defaults(kind)
     held = values | fields
     for name, factory in factories.items():
         if name not in held:
             held[name] = factory()
-    model = kind.__new__(kind)
-    put = object.__setattr__
-    put(model, "__dict__", held)
-    put(model, "__pydantic_fields_set__", set(fields))
-    put(model, "__pydantic_extra__", None)
-    put(model, "__pydantic_private__", None if private is None else dict(private))
+    model = _new(kind)
+    _put(model, "__dict__", held)
+    _put(model, "__pydantic_fields_set__", set(fields))
+    _put(model, "__pydantic_extra__", None)
+    _put(model, "__pydantic_private__", private)
     return model

@@ -114,6 +114,8 @@ def restricted_to(
 
     An empty list of ids is no restriction: ``VectorStoreIndex`` always passes one.
     """
+    if filters is None and not node_ids and not doc_ids:
+        return None
     nodes = list_of("node_ids", node_ids or [], str, "ids")
     sources = list_of("doc_ids", doc_ids or [], str, "ids")
     terms = [

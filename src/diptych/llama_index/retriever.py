@@ -257,7 +257,7 @@ class DiptychRetriever(RetrieverInModes, Closing):
             vectors=self._custom(bundle),
         )
         least = options.get("score_threshold", 0.0)
-        return Results(to_node_with_score(one) for one in found[offset:] if one.score >= least)
+        return Results([to_node_with_score(one) for one in found[offset:] if one.score >= least])
 
     def _top_k(self, modalities: Sequence[str]) -> int:
         of_pictures = tuple(modalities) == ("image",) != self.modalities
