@@ -206,7 +206,8 @@ def reembed(
         FormatError: There is no index.
         InvalidArgument: No encoder is given, or something that is none.
         VectorError: An encoder returned vectors that cannot be stored.
-        LockedError: Another process is writing to the folder.
+        LockedError: Another process is writing to the folder, or another call of this process gives the
+            documents other vectors.
     """
     check_encoders(text_encoder, image_encoder, fusion_model)
     fusion = fusion_model or ConcatFusion(

@@ -68,31 +68,32 @@ def reembed_folder(
     try:
         if storage.is_new:
             raise FormatError(f"There is no index at {str(path)!r}. Give the folder of one.")
-        with storage.reembedding() as writer:
-            last = writer.begin_generation(spaces)
-        is_new = not last
-        keys = _keys(storage)
-        resumed = at = int(np.searchsorted(keys, last, side="right"))
-        with _progress(len(keys) - resumed, show=show_progress) as bar:
-            while True:
-                with storage.reembedding() as writer:
-                    keys = _keys(storage)  # another thread may add some, which then come last
-                    batch = keys[keys > last][:size]
-                    if not len(batch):
-                        if is_new and (hopeless := lacking - made):
-                            writer.give_up_generation(spaces)
-                            raise VectorError(_hopeless(hopeless, failed))
-                        writer.end_generation(settings)
-                        trust(writer.database.identity(), settings.get(MODELS_SETTING, ""))
-                        break
-                    rows, faults, bad = _vectors(storage, models, spaces, batch.tolist())
-                    writer.add_to_generation(rows)
-                made.update(rows)
-                lacking |= bad
-                failed += faults
-                last = int(batch[-1])
-                at += len(batch)
-                bar.update(len(batch))
+        with storage.renewal():
+            with storage.reembedding() as writer:
+                last = writer.begin_generation(spaces)
+            is_new = not last
+            keys = _keys(storage)
+            resumed = at = int(np.searchsorted(keys, last, side="right"))
+            with _progress(len(keys) - resumed, show=show_progress) as bar:
+                while True:
+                    with storage.reembedding() as writer:
+                        keys = _keys(storage)  # another thread may add some, which then come last
+                        batch = keys[keys > last][:size]
+                        if not len(batch):
+                            if is_new and (hopeless := lacking - made):
+                                writer.give_up_generation(spaces)
+                                raise VectorError(_hopeless(hopeless, failed))
+                            writer.end_generation(settings)
+                            trust(writer.database.identity(), settings.get(MODELS_SETTING, ""))
+                            break
+                        rows, faults, bad = _vectors(storage, models, spaces, batch.tolist())
+                        writer.add_to_generation(rows)
+                    made.update(rows)
+                    lacking |= bad
+                    failed += faults
+                    last = int(batch[-1])
+                    at += len(batch)
+                    bar.update(len(batch))
         return ReembedReport(at, resumed, tuple(failed))
     finally:
         storage.close()

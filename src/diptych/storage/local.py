@@ -222,8 +222,24 @@ class LocalStorage:
             yield
 
     @contextmanager
+    def renewal(self) -> Iterator[None]:
+        """Be the one that gives the documents the vectors of other models, in several :meth:`reembedding`.
+
+        Raises:
+            LockedError: Another process is writing to the folder, or another object of this one does the
+                same.
+        """
+        with self._writing():
+            pass  # a writer from here on
+        if self._process_lock is None:
+            yield
+            return
+        with self._process_lock.renewal():
+            yield
+
+    @contextmanager
     def reembedding(self) -> Iterator[Writer]:
-        """Be the writer for a while, to give the documents the vectors of other models."""
+        """Be the writer for one batch of vectors of other models."""
         with self._writing() as writer:
             yield writer
 

@@ -47,6 +47,8 @@ class Shared:
         self.owners: set[object] = set()
         self.turn = threading.RLock()
         """Held by the one thread that changes the index just now."""
+        self.renewal = threading.Lock()
+        """Held by the one object that gives the documents other vectors, which takes many turns."""
         self.is_tidy = False
         """Whether one of the owners has checked the database and removed left-overs."""
         self.at: CommitState | None = None
@@ -203,6 +205,26 @@ class WriterLock:
             )
         with shared.turn:
             yield shared
+
+    @contextmanager
+    def renewal(self) -> Iterator[None]:
+        """Be the one that gives the documents other vectors; the other writers take their turns between.
+
+        Raises:
+            LockedError: Another object of this process does so.
+        """
+        with self.turn() as shared:
+            renewal = shared.renewal
+        if not renewal.acquire(timeout=self._timeout):
+            raise LockedError(
+                f"The vectors of the index {str(self._folder)!r} are being made anew by another call of this "
+                f"process (after {self._timeout:g} seconds). Wait for it, or give lock_timeout= to wait "
+                "longer; documents can be added meanwhile."
+            )
+        try:
+            yield
+        finally:
+            renewal.release()
 
     def is_free(self) -> bool:
         """Whether nobody writes just now; changes nothing, so that it can be asked in any folder.
