@@ -15,6 +15,7 @@ from diptych.checks import cut
 from diptych.encoders import ToyEncoder
 from diptych.errors import DiptychError, MediaError
 from diptych.types import Image
+from stubs import png
 
 
 def encoded(kind="PNG", size=(16, 12)):
@@ -336,3 +337,27 @@ def test_cut_shows_both_ends_of_a_path_and_the_beginning_of_base64():
     assert long.endswith("folder.d/the picture.png'")
     assert len(long) <= 160
     assert cut(LONG) == f"'{LONG[:38]}… ({len(LONG):,} characters)"
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_one_picture_in_several_documents_keeps_the_name_and_file_of_each(in_memory, tmp_path):
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(png("red"))
+    path = None if in_memory else tmp_path / "index"
+    given = [Image(tmp_path / "a.png"), Image(png("red")), Image(tmp_path / "b.png")]
+    names = [image.name for image in given]
+    with MultimodalIndex(ToyEncoder(), ToyEncoder(), path=path) as index:
+        for at, image in enumerate(given):
+            index.add([Document(image=image, id=str(at))])
+        assert [d.image.name for d in index.get(["0", "1", "2"])] == names
+        if in_memory:
+            (tmp_path / "b.png").unlink()
+            assert index.get(["1"])[0].image.read() == png("red")
+            assert [d.image.path for d in index.get(["0", "1"])] == [tmp_path / "a.png", None]
+        renamed = Document(image=Image(png("red"), name="other"), id="0", metadata={"n": 1})
+        index.upsert([renamed])
+        assert [d.image.name for d in index.get(["0", "1", "2"])] == ["other", *names[1:]]
+        index.delete(["0", "1"])
+        index.compact()
+        assert index.get(["2"])[0].image.name == names[2]
+    assert [image.name for image in given] == names

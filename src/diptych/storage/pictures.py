@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import os
 import re
@@ -73,12 +74,13 @@ class Pictures:
     def __init__(self, folder: Path | None, policy: PicturePolicy) -> None:
         self._files = None if folder is None else Files(folder)
         self._policy = policy
-        self._in_memory: dict[str, Image] = {}
+        # By hash and name: of one picture, each document keeps the name and the file it was given with.
+        self._in_memory: dict[str, dict[str, Image]] = {}
 
     def keep(self, image: Image) -> tuple[str, str]:
         """Make a picture durable and return its content hash and where it lies."""
         if self._files is None:
-            self._in_memory[image.sha256] = image
+            self._in_memory.setdefault(image.sha256, {})[image.name] = image
             return image.sha256, ""
         if self._policy == "reference" and image.path is not None:
             return image.sha256, os.path.abspath(image.path)
@@ -96,7 +98,7 @@ class Pictures:
         if row.image is None:
             return None
         if self._files is None:
-            return self._in_memory[row.image]
+            return _named(self._in_memory[row.image], row.image_name or "")
         folder, place = self._files.folder, row.image_path or ""
         if os.path.isabs(place):
             return Image(place, name=row.image_name or "", sha256=row.image)
@@ -154,6 +156,15 @@ class Pictures:
         for place in [] if self._files is None else picture_files(self._files):
             if self._files is not None and place not in referenced:
                 self._files.remove(place)
+
+
+def _named(kept: dict[str, Image], name: str) -> Image:
+    """Return the picture of this name; where only the name was changed, one that is kept with it."""
+    if name in kept:
+        return kept[name]
+    image = copy.copy(next(iter(kept.values())))
+    image.name = name
+    return image
 
 
 def _digest_elsewhere(path: Path, *, read: bool) -> str | None:

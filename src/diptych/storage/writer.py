@@ -234,13 +234,13 @@ class Writer:
 
     def _with_pictures(self, rows: Sequence[Row], images: Sequence[Image | None]) -> list[Row]:
         """Keep the pictures of documents, each content once, and return the rows that name them."""
-        kept: dict[tuple[str, Path | None], tuple[str, str]] = {}
+        kept: dict[tuple[str, Path | None, str], tuple[str, str]] = {}
         named = []
         for row, image in zip(rows, images, strict=True):
             if image is None:
                 named.append(row)
                 continue
-            same = image.sha256, image.path
+            same = image.sha256, image.path, image.name
             if same not in kept:
                 kept[same] = self._pictures.keep(image)
             sha256, place = kept[same]
