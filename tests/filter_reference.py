@@ -39,7 +39,9 @@ CONDITIONS = st.one_of(
         st.sampled_from(["$eq", "$ne"]),
         st.one_of(st.none(), SCALARS, st.lists(SCALARS, max_size=2)),
     ),
-    st.tuples(st.sampled_from(["$gt", "$gte", "$lt", "$lte", "$contains"]), SCALARS),
+    st.tuples(
+        st.sampled_from(["$gt", "$gte", "$lt", "$lte", "$contains", "$not_contains"]), SCALARS
+    ),
     st.tuples(
         st.sampled_from(["$in", "$nin"]),
         st.lists(st.one_of(SCALARS, st.lists(SCALARS, max_size=2)), max_size=3),
@@ -151,7 +153,7 @@ def lookup(metadata, key):
 
 
 def condition(name, found, operand):
-    opposite = {"$ne": "$eq", "$nin": "$in"}
+    opposite = {"$ne": "$eq", "$nin": "$in", "$not_contains": "$contains"}
     if name in opposite:
         return not condition(opposite[name], found, operand)
     if name == "$eq" and operand is None:

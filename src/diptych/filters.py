@@ -9,10 +9,10 @@
     {"$id": ["a", "b"]}                                 documents by id, or one id
     {"$text": {"$contains": "pump"}}                    what the text says; see ``filter_text``
 
-A key that a document lacks (or holds as null) satisfies only ``$ne``, ``$nin``, ``{"$exists": False}``
-and ``{"$empty": True}``. Numbers compare with numbers, strings with strings (by code point), true and
-false are 1 and 0; a comparison across types is never true. Keys and values reach SQL as bound
-parameters only.
+A key that a document lacks (or holds as null) satisfies only ``$ne``, ``$nin``, ``$not_contains``,
+``{"$exists": False}`` and ``{"$empty": True}``. Numbers compare with numbers, strings with strings (by
+code point), true and false are 1 and 0; a comparison across types is never true. Keys and values reach
+SQL as bound parameters only.
 
 A filter has at most 1,000 conditions and a million values: SQLite takes quadratic time for the first, and a
 list of values is one lookup in a set. Equalities of one key that ``$or`` joins, and inequalities that
@@ -25,6 +25,8 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from diptych.checks import shown, text_fault
 from diptych.errors import FilterError
@@ -269,7 +271,7 @@ def _conditions(name: str, operand: object) -> _Sql:
             "key of metadata. Leave it out."
         )
     if not isinstance(operand, Mapping):
-        return _eq(name, operand)
+        return _eq(name, _plain(operand))
     if not operand or not all(isinstance(key, str) and key[:1] == "$" for key in operand):
         raise FilterError(
             f"The filter on {shown(name)} holds a mapping without operators. To compare a nested value "
@@ -281,7 +283,7 @@ def _conditions(name: str, operand: object) -> _Sql:
             raise FilterError(
                 f"Unknown operator {shown(operator)} on {shown(name)}; known are {', '.join(OPERATORS)}."
             )
-        terms.append(OPERATORS[operator](name, value))
+        terms.append(OPERATORS[operator](name, _plain(value)))
     return _join(terms, "AND", "TRUE")
 
 
@@ -367,6 +369,10 @@ def _contains(name: str, operand: Any) -> _Sql:
     return _join([element, _text(name, operand)], "OR", "FALSE")
 
 
+def _not_contains(name: str, operand: Any) -> _Sql:
+    return _not(_contains(name, operand))
+
+
 def _any(name: str, operand: Any) -> _Sql:
     values = _array(name, "$any", operand)
     _check_conditions(len(values))
@@ -403,6 +409,7 @@ OPERATORS: dict[str, Callable[[str, Any], _Sql]] = {
     "$exists": _exists,
     "$empty": _empty,
     "$contains": _contains,
+    "$not_contains": _not_contains,
     "$any": _any,
     "$all": _all,
     "$text": _text,
@@ -440,7 +447,12 @@ def _array(name: str, operator: str, operand: Any) -> list[Any]:
         raise FilterError(
             f"{operator} on {shown(name)} was given {type(operand).__name__}; expected a list."
         )
-    return list(operand)
+    return [_plain(value) for value in operand]
+
+
+def _plain(operand: Any) -> Any:
+    """Return a scalar of numpy as metadata keeps it, a number of Python."""
+    return operand.item() if isinstance(operand, np.generic) else operand
 
 
 def _string(name: str, operator: str, operand: Any) -> str:

@@ -250,6 +250,8 @@ CHROMA_FILTERS = [
     ({"$or": [{"n": 3}, {"s": "y"}]}, [1, 3]),
     ({"tags": {"$contains": "pump"}}, [0, 1]),
     ({"tags": {"$contains": 7}}, [1]),
+    ({"tags": {"$not_contains": "pump"}}, [2, 3, 4]),
+    ({"tags": {"$not_contains": 7}}, [0, 2, 3, 4]),
     ({"$and": [{"$or": [{"n": 0}, {"n": 1}]}, {"n": {"$ne": 0}}]}, [1]),
     ({"b": True}, [3]),
     ({"f": {"$gt": 0.25}}, [3]),
