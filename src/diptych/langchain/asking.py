@@ -49,7 +49,10 @@ async def aquestion(value: Any) -> Query | None:
 
 def weighted(query: Query, weights: Weights | None) -> Query:
     """Return a query with these weights; those of the query itself come first."""
-    return dataclasses.replace(query, weights={**weights, **query.weights}) if weights else query
+    if not weights:
+        return query
+    both = {**weights, **query.weights} if isinstance(weights, Mapping) else weights
+    return dataclasses.replace(query, weights=both)
 
 
 async def vectors_of(

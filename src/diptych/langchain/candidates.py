@@ -30,6 +30,7 @@ __all__ = [
     "is_blank",
     "listed",
     "one_each",
+    "with_mapping",
     "wrong",
 ]
 
@@ -146,7 +147,8 @@ def from_embeddings(
 def is_blank(document: object) -> bool:
     """Whether a LangChain document has neither words nor a picture at hand."""
     fused = document.fused if isinstance(document, RetrievedDocument) else None
-    names_picture = isinstance(document, Document) and document.metadata.get("image_path")
+    metadata = getattr(document, "metadata", None)
+    names_picture = isinstance(metadata, Mapping) and metadata.get("image_path")
     has_picture = bool(names_picture or (fused is not None and fused.images))
     return not has_picture and _is_white(getattr(document, "page_content", None))
 
@@ -163,6 +165,7 @@ def _text(addition: Addition, at: int, text: object, metadata: object, identity:
 def _document(addition: Addition, at: int, document: object, identity: str) -> Candidate:
     if not isinstance(document, Document):
         raise wrong(f"documents[{at}]", document, "LangChain documents")
+    document = with_mapping(document)
     addition.drop(dropped_from(document.metadata))
     return Candidate(to_stored(document, identity))
 
@@ -248,6 +251,12 @@ def as_mapping(metadata: object) -> Mapping[str, Any]:
             f"A metadata was given as {type(metadata).__name__}; expected a dict, or None."
         )
     return metadata or {}
+
+
+def with_mapping(document: Document) -> Document:
+    """Return a document whose metadata is a mapping: {} for None, which assignment allows."""
+    said = as_mapping(document.metadata)
+    return document if said is document.metadata else document.model_copy(update={"metadata": said})
 
 
 def _source(metadata: object) -> object:

@@ -9,7 +9,7 @@ from typing import Any
 from langchain_core.documents import Document
 from langchain_core.documents.base import Blob
 
-from diptych.checks import list_of
+from diptych.checks import list_of, shown
 from diptych.errors import DiptychError, InvalidArgument
 from diptych.index import MultimodalIndex
 from diptych.langchain.dumped import from_dict
@@ -227,10 +227,10 @@ def to_query(value: Any) -> Query:
         is_picture = value[:11].lower() == "data:image/"
         return Query(image=to_image(value)) if is_picture else Query(text=value)
     if isinstance(value, Mapping):
-        unknown = sorted(set(value) - {"text", "image", "weights"})
+        unknown = sorted(map(str, set(value) - {"text", "image", "weights"}))
         if unknown:
             raise InvalidArgument(
-                f"A query was given with the keys {unknown}; expected 'text', 'image', 'weights'."
+                f"A query was given with the keys {shown(unknown)}; expected 'text', 'image', 'weights'."
             )
         image = value.get("image")
         return Query(

@@ -12,9 +12,11 @@ from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 from langchain_core.messages.content import ContentBlock, create_image_block, create_text_block
 from langchain_core.runnables import Runnable, RunnableLambda, RunnablePassthrough
 
+from diptych.checks import shown
 from diptych.context import ContextOptions, TextPart, build_context, check_options
 from diptych.errors import InvalidArgument
 from diptych.index import MultimodalIndex
+from diptych.langchain.asking import question as query_of
 from diptych.langchain.convert import to_fused, to_query
 from diptych.types import FusedDocument
 
@@ -51,7 +53,7 @@ def to_content_blocks(
     Args:
         documents: What a retriever returned: LangChain documents of diptych or any other store, the
             dicts that are left of them after a checkpoint or JSON, or diptych's own fused documents.
-        question: A text, or whatever else a retriever was asked with; comes last.
+        question: A text, or whatever else a retriever was asked with; comes last. A blank one is left out.
         index: Finds the pictures of documents that were serialized on the way here.
         options: The budget, as for :func:`diptych.context.build_context`.
     """
@@ -101,8 +103,8 @@ def multimodal_prompt(
     def build(inputs: dict[str, Any]) -> list[BaseMessage]:
         if not {"question", "context"} <= inputs.keys():
             raise InvalidArgument(
-                f"multimodal_prompt was given the keys {sorted(inputs)}; expected 'question' and "
-                "'context', and for a chat 'history'."
+                f"multimodal_prompt was given the keys {shown(sorted(map(str, inputs)))}; expected "
+                "'question' and 'context', and for a chat 'history'."
             )
         *first, last = to_messages(
             inputs["question"], inputs["context"], system=system, index=index, **options
@@ -141,7 +143,8 @@ def condense_question(
 
     def choose(inputs: dict[str, Any]) -> Any:
         question = inputs["question"]
-        has_words = to_query(question).has_text
+        query = query_of(question)
+        has_words = query is not None and query.has_text
         return (
             rewritten if inputs.get("history") and has_words else RunnableLambda(lambda _: question)
         )
@@ -161,8 +164,10 @@ def _words(messages: Iterable[BaseMessage]) -> list[BaseMessage]:
 
 
 def _question_blocks(question: Any, options: ContextOptions) -> list[ContentBlock]:
-    query = to_query(question)
+    query = query_of(question)
     blocks: list[ContentBlock] = []
+    if query is None:
+        return blocks
     if query.has_text:
         blocks.append(create_text_block(f"Question: {query.text}"))
     if query.image is not None and options.get("vision", True):

@@ -24,6 +24,7 @@ __all__ = [
     "Space",
     "VectorOptions",
     "Where",
+    "check_mode",
     "threshold_of",
 ]
 
@@ -156,10 +157,7 @@ class Search:
         """
         _refuse_unknown(options, SearchOptions.__optional_keys__)
         mode = options.get("mode") or mode
-        if mode not in MODES:
-            raise InvalidArgument(
-                f"mode={shown(mode)} is unknown; expected one of {', '.join(MODES)}. Pass one of these."
-            )
+        check_mode(mode)
         return cls._of(k, where, options, mode=mode)
 
     @classmethod
@@ -191,18 +189,35 @@ class Search:
         return min(self.k + self.offset, MOST)
 
 
+def check_mode(mode: Any) -> None:
+    """Refuse a mode that there is not.
+
+    Raises:
+        InvalidArgument: It is none of ``MODES``.
+    """
+    if mode not in MODES:
+        raise InvalidArgument(
+            f"mode={shown(mode)} is unknown; expected one of {', '.join(MODES)}. Pass one of these."
+        )
+
+
 def threshold_of(value: Any) -> float | None:
     """Return the least score that counts, as a ``float``, or None.
 
     Raises:
         InvalidArgument: It is no number.
     """
-    if isinstance(value, bool) or not isinstance(value, Real | None) or value != value:
+    if value is None:
+        return None
+    try:
+        if isinstance(value, bool) or not isinstance(value, Real) or value != value:
+            raise ValueError
+        return float(value)  # an integer may be too large
+    except (ValueError, OverflowError):
         raise InvalidArgument(
             f"score_threshold={shown(value)} ({type(value).__name__}) was given; expected a number: "
             "scores are from 0 to 1. Pass one such as 0.5."
-        )
-    return None if value is None else float(value)
+        ) from None
 
 
 def _refuse_unknown(options: Mapping[str, Any], known: frozenset[str]) -> None:
@@ -212,6 +227,6 @@ def _refuse_unknown(options: Mapping[str, Any], known: frozenset[str]) -> None:
         here = "space" if name == "mode" else _ELSEWHERE.get(name)
         advice = f"Here it is {here}." if here else "Leave it out."
         raise TypeError(
-            f"DiptychVectorStore does not know the argument {name!r} of a search; expected k, filter, "
+            f"DiptychVectorStore does not know the argument {shown(name)} of a search; expected k, filter, "
             f"{', '.join(sorted(known))}, and for vectors space. {advice}"
         )

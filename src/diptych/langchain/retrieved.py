@@ -55,7 +55,7 @@ class RetrievedDocument(Document):
         """Return whether the other is the same document, found by this query or by another one."""
         if not isinstance(other, Document):
             return NotImplemented
-        if self.page_content != other.page_content or _lasting(self) != _lasting(other):
+        if self.page_content != other.page_content or not _are_same(self, other):
             return False
         theirs = other._fused if isinstance(other, RetrievedDocument) else None
         return _equal_pictures(self._fused, theirs)
@@ -138,17 +138,31 @@ _DEFAULTS = dict(Document(page_content=""))
 """All fields, also those that another version of LangChain may have."""
 
 
-def _lasting(document: Document) -> tuple[str | None, dict[Any, Any]]:
-    """Return id and metadata of a document without what differs from query to query."""
+def _are_same(one: RetrievedDocument, other: Document) -> bool:
+    """Return whether id and metadata are equal, but for what differs from query to query."""
+    if one._is_unit and not isinstance(other, RetrievedDocument):
+        # What is left of a unit after a checkpoint or JSON says of another part that it was found first.
+        left = {key: value for key, value in other.metadata.items() if key not in PER_QUERY}
+        return _lasting(one, other.id) == (other.id, left)
+    return _lasting(one) == _lasting(other)
+
+
+def _lasting(document: Document, first: str | None = None) -> tuple[str | None, dict[Any, Any]]:
+    """Return id and metadata of a document without what differs from query to query.
+
+    Those of a unit are of the part with the id ``first``, where it has one, else of its first part.
+    """
     if not isinstance(document, RetrievedDocument) or not document._is_unit:
         return document.id, document.metadata
     now, fused = document.metadata, document._fused
     unit = {key: now[key] for key in UNIT_KEYS if key in now and key not in PER_QUERY}
     own = {key: value for key, value in now.items() if key not in UNIT_KEYS}
     identity = document.id
-    if fused is not None and fused.documents[0].id != fused.id:
+    parts = () if fused is None else fused.documents
+    leading = next((part for part in parts if part.id == first), parts[0] if parts else None)
+    if fused is not None and leading is not None and leading.id != fused.id:
         # Another query finds another part of the unit first. What the user has changed stays.
-        leading, before = fused.documents[0], fused.metadata
+        before = fused.metadata
         changed = {k: v for k, v in own.items() if k not in before or before[k] != v}
         own = {k: v for k, v in leading.metadata.items() if k not in UNIT_KEYS} | changed
         identity = leading.id if identity == fused.id else identity

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 from pydantic import model_validator
 
 from diptych.cards import Results
-from diptych.checks import MOST, at_least_one, whole
+from diptych.checks import MOST, at_least_one, shown, whole
 from diptych.errors import InvalidArgument
 from diptych.index import MultimodalIndex
 from diptych.index.closing import Closing
@@ -153,7 +153,7 @@ class DiptychRetriever(BaseRetriever, Closing):
         for name, value in given.items():
             if name not in options:
                 raise TypeError(
-                    f"DiptychRetriever does not know the argument {name!r}; expected "
+                    f"DiptychRetriever does not know the argument {shown(name)}; expected "
                     f"{', '.join(sorted(options))}."
                 )
             if value is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence, Sized
+from inspect import iscoroutinefunction
 from typing import Any
 
 import numpy as np
@@ -217,6 +218,12 @@ def restriction(
         where_document: What the text must say, in the language of Chroma.
     """
     if callable(documents):
+        # What it returns is true, and would admit everything.
+        if iscoroutinefunction(documents) or iscoroutinefunction(type(documents).__call__):
+            raise InvalidArgument(
+                f"The filter {shown(documents)} is async; expected a function that returns true or false. "
+                "Write it with def."
+            )
         documents = {"$id": [d.id for d in index.get() if documents(to_document(d))]}
     return with_text(documents, where_document)
 

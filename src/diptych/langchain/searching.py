@@ -10,6 +10,7 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from numpy.typing import ArrayLike
 
+from diptych.checks import shown
 from diptych.errors import InvalidArgument
 from diptych.index import MultimodalIndex
 from diptych.langchain import search
@@ -24,6 +25,7 @@ from diptych.langchain.options import (
     Space,
     VectorOptions,
     Where,
+    check_mode,
     threshold_of,
 )
 from diptych.langchain.search import Found
@@ -51,7 +53,7 @@ class SearchingVectorStore(StoringVectorStore):
         images_as: What is the ``page_content`` of a picture.
 
     Raises:
-        InvalidArgument: ``images_as`` is neither "caption" nor "base64".
+        InvalidArgument: ``mode`` or ``images_as`` is unknown.
     """
 
     def __init__(
@@ -64,8 +66,9 @@ class SearchingVectorStore(StoringVectorStore):
         super().__init__(index, embedding)
         if images_as not in ("caption", "base64"):
             raise InvalidArgument(
-                f"images_as={images_as!r} is unknown; expected 'caption' or 'base64'."
+                f"images_as={shown(images_as)} is unknown; expected 'caption' or 'base64'."
             )
+        check_mode(mode)
         self.mode: Mode = mode
         self.images_as: ImagesAs = images_as
         self.retriever = MultimodalRetriever.from_index(index)

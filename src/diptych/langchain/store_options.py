@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from diptych.checks import shown
 from diptych.index import IndexOptions
 
 __all__ = ["check_options"]
@@ -39,6 +40,6 @@ def check_options(options: Mapping[str, Any]) -> None:
             own = ("embedding", "index", "image_encoder", "path", "mode", "images_as")
             instead = f"Use {_INSTEAD[name]}. " if name in _INSTEAD else ""
             raise TypeError(
-                f"DiptychVectorStore has no argument {name}=. {instead}Its arguments are "
+                f"DiptychVectorStore has no argument {shown(name)[1:-1]}=. {instead}Its arguments are "
                 f"{', '.join((*own, *sorted(known)))}."
             )

@@ -8,12 +8,13 @@ from typing import Any, Unpack
 from langchain_core.callbacks import Callbacks
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
-from langchain_core.tools import StructuredTool
+from langchain_core.tools import StructuredTool, ToolException
 from pydantic import BaseModel, Field
 
 from diptych.context import ContextOptions, check_options
-from diptych.errors import InvalidArgument
+from diptych.errors import DiptychError, InvalidArgument
 from diptych.index import MultimodalIndex
+from diptych.langchain.asking import aquestion, question
 from diptych.langchain.messages import to_content_blocks
 
 __all__ = ["create_multimodal_retriever_tool"]
@@ -35,6 +36,9 @@ def create_multimodal_retriever_tool(
 
     LangChain's own ``create_retriever_tool`` joins texts, so that a model never sees a picture.
 
+    A query of a model that cannot be one (half of a surrogate pair, a broken ``data:image/…`` URI) is
+    answered in words, with the status "error", so that an agent goes on.
+
     Args:
         retriever: Any retriever; ``DiptychRetriever`` brings text and picture together.
         name: The name by which the model calls it.
@@ -50,10 +54,18 @@ def create_multimodal_retriever_tool(
         )
 
     def search(query: str, callbacks: Callbacks = None) -> tuple[list[Any], list[Document]]:
+        try:
+            question(query)
+        except DiptychError as error:
+            raise ToolException(str(error)) from error
         documents = retriever.invoke(query, config={"callbacks": callbacks})
         return list(to_content_blocks(documents, index=index, **options)), documents
 
     async def asearch(query: str, callbacks: Callbacks = None) -> tuple[list[Any], list[Document]]:
+        try:
+            await aquestion(query)
+        except DiptychError as error:
+            raise ToolException(str(error)) from error
         documents = await retriever.ainvoke(query, config={"callbacks": callbacks})
         blocks = await asyncio.to_thread(to_content_blocks, documents, index=index, **options)
         return list(blocks), documents
@@ -65,4 +77,5 @@ def create_multimodal_retriever_tool(
         coroutine=asearch,
         args_schema=_Input,
         response_format="content_and_artifact",
+        handle_tool_error=True,
     )

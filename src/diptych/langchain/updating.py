@@ -14,7 +14,7 @@ from diptych.checks import shown, text_fault
 from diptych.errors import InvalidArgument
 from diptych.index import MultimodalIndex
 from diptych.langchain.addition import Addition, Candidate, store_batch
-from diptych.langchain.candidates import as_mapping, is_blank, wrong
+from diptych.langchain.candidates import as_mapping, is_blank, with_mapping, wrong
 from diptych.langchain.convert import RetrievedDocument, to_stored
 from diptych.langchain.placeholder import is_placeholder, stands_for
 from diptych.langchain.reference import REFERENCE_KEYS, own_reference, referenced
@@ -103,6 +103,7 @@ def new_texts(
         for identity, document in zip(ids, documents, strict=True)
         if isinstance(document, Document)
         and identity in before
+        and isinstance(document.page_content, str)
         and document.page_content.strip()
         and not is_placeholder(document.page_content)
         and document.page_content != before[identity]
@@ -138,6 +139,7 @@ def _with_metadata(metadata: object, replace: bool, before: Stored, addition: Ad
 def _with_document(document: object, before: Stored, addition: Addition) -> Stored:
     if not isinstance(document, Document):
         raise wrong("A document", document, "LangChain documents")
+    document = with_mapping(document)
     addition.drop(dropped_from(document.metadata))
     if isinstance(document, RetrievedDocument) and document.fused is not None:
         told = to_stored(document, before.id)  # without what a retriever has put in

@@ -9,6 +9,7 @@ from typing import Any, Self, Unpack
 
 from langchain_core.embeddings import Embeddings
 
+from diptych.checks import cut
 from diptych.errors import FormatError, InvalidArgument
 from diptych.index import IndexOptions, MultimodalIndex
 from diptych.index.closing import Closing
@@ -101,7 +102,7 @@ class DiptychVectorStore(DiversifyingVectorStore, Closing):
         has_async: Any = embedding if hasattr(embedding, "aembed_documents") else None
         if index is None:
             index = new_index(embedding, image_encoder, path, **options)
-        super().__init__(index, has_async, mode or "fused", images_as)
+        super().__init__(index, has_async, "fused" if mode is None else mode, images_as)
         self.remote = remote
 
     @classmethod
@@ -231,7 +232,9 @@ class DiptychVectorStore(DiversifyingVectorStore, Closing):
             EncoderMismatch: The folder was filled with other models.
         """
         if not os.path.isdir(folder_path):
-            raise FormatError(f"There is no index at {os.fspath(folder_path)!r}. Save one first.")
+            raise FormatError(
+                f"There is no index at {cut(os.fspath(folder_path))}. Save one first."
+            )
         return cls(embeddings, path=folder_path, **kwargs)
 
     def close(self) -> None:
