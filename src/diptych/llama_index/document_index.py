@@ -111,6 +111,24 @@ class DocumentIndex(VectorStoreIndex, Closing):
         with writing(self.vector_store):
             super().delete_ref_doc(ref_doc_id)
 
+    def delete_nodes(
+        self, node_ids: list[str], delete_from_docstore: bool = False, **delete_kwargs: Any
+    ) -> None:
+        """Delete nodes by their ids, those that ``filters`` admit.
+
+        Raises:
+            TypeError: An option that is not known.
+        """
+        check_known("delete_nodes", delete_kwargs, ("filters",))
+        self.vector_store.delete_nodes(node_ids, **delete_kwargs)
+
+    async def adelete_nodes(
+        self, node_ids: list[str], delete_from_docstore: bool = False, **delete_kwargs: Any
+    ) -> None:
+        """Do what :meth:`delete_nodes` does, in a thread."""
+        check_known("adelete_nodes", delete_kwargs, ("filters",))
+        await self.vector_store.adelete_nodes(node_ids, **delete_kwargs)
+
     async def adelete_ref_doc(
         self, ref_doc_id: str, delete_from_docstore: bool = False, **delete_kwargs: Any
     ) -> None:

@@ -117,7 +117,13 @@ def open_index(
         options: Other arguments of ``MultimodalIndex``.
     """
     if text_encoder is not None:
-        return MultimodalIndex(text_encoder, image_encoder, path=path, **options)
+        try:
+            return MultimodalIndex(text_encoder, image_encoder, path=path, **options)
+        except EncoderMismatch:
+            given = _unnamed(path, options.get("namespace"), text_encoder)
+            if given is None:
+                raise
+        return MultimodalIndex(given, image_encoder, path=path, **options)
     if path is not None:
         namespace = options.get("namespace")
         with MultimodalIndex(None, image_encoder, path=path, namespace=namespace) as stored:
@@ -134,3 +140,19 @@ def open_index(
     if not dim:
         return None
     return MultimodalIndex(GivenVectors(dim), image_encoder, path=path, **options)
+
+
+def _unnamed(
+    path: str | os.PathLike[str] | None, namespace: str | None, encoder: TextEncoder
+) -> GivenVectors | None:
+    """Return what opens a folder whose text vectors came with the nodes, and that knows no model.
+
+    None when it knows one, or when its vectors have another dimension.
+    """
+    with MultimodalIndex(None, path=path, namespace=namespace) as stored:
+        space = stored.info().spaces.get("text")
+    if space is None or space.name != f"given-{encoder.dim}":
+        return None
+    given = GivenVectors(space.dim, space.name, space.fingerprint)
+    given.take(encoder)
+    return given

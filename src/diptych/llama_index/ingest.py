@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import logging
 import os
@@ -24,11 +25,13 @@ from llama_index.core.schema import (
     TransformComponent,
 )
 from pydantic import PrivateAttr
+from pydantic_core import to_jsonable_python
 
 from diptych.errors import DiptychError, InvalidArgument
 from diptych.ingest import read
 from diptych.llama_index.convert import grouped
 from diptych.llama_index.node import DiptychNode, LostPictureNode, has_picture, shared_fields
+from diptych.metadata import checked_metadata
 from diptych.report import Failure
 from diptych.reserved import place_of
 from diptych.types import Document as Stored
@@ -46,7 +49,8 @@ class KeepPictures(TransformComponent):
     when its text is one chunk, and else its chunks and one node of the picture, in one group, so
     that each of them brings the picture::
 
-        IngestionPipeline([KeepPictures(SentenceSplitter()), embed_model], vector_store=store)
+        steps = [KeepPictures(SentenceSplitter()), embed_model]
+        IngestionPipeline(transformations=steps, vector_store=store)
 
     Args:
         transformations: What is done with the texts: a splitter, mostly.
@@ -57,7 +61,7 @@ class KeepPictures(TransformComponent):
     def __init__(self, *transformations: TransformComponent) -> None:
         super().__init__()
         for one in transformations:
-            if not callable(one):
+            if not callable(one) or isinstance(one, type):
                 raise InvalidArgument(
                     f"KeepPictures was given {one!r}; expected transformations of LlamaIndex."
                 )
@@ -78,12 +82,17 @@ class KeepPictures(TransformComponent):
 
     def __call__(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[BaseNode]:
         """Return the nodes that the documents become, those of texts first."""
+        nodes = [_serializable(node) for node in nodes]
         with_pictures = [node for node in nodes if has_picture(node)]
         texts = [node for node in nodes if not has_picture(node)]
         made = self._transform(texts, kwargs) if texts else []
         for node in with_pictures:
             made += self._split(node, kwargs)
         return made
+
+    async def acall(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[BaseNode]:
+        """Do what a call does, in a thread: splitting and reading pictures take long."""
+        return await asyncio.to_thread(self.__call__, nodes, **kwargs)
 
     def _transform(self, nodes: Sequence[BaseNode], options: dict[str, Any]) -> list[BaseNode]:
         return list(run_transformations(nodes, self._transformations, **options))
@@ -145,6 +154,23 @@ class DiptychReader(BaseReader):
         self.failed = (*reading.failed, *lost)
         for failure in self.failed:
             logger.warning("Not read: %s", failure)
+
+
+def _serializable(node: BaseNode) -> BaseNode:
+    """Return a node that LlamaIndex's splitters can write as JSON: numbers of numpy as numbers of Python.
+
+    One that has no such form is left as it is, for the store to say what is wrong with it.
+    """
+    try:
+        to_jsonable_python(node.metadata)
+    except ValueError:
+        try:
+            metadata = checked_metadata(node.metadata, node.node_id)
+        except DiptychError:
+            return node
+        node = node.model_copy()
+        node.metadata = metadata
+    return node
 
 
 def _words_of(node: BaseNode, text: str) -> BaseNode:

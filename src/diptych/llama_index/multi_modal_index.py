@@ -13,11 +13,13 @@ from llama_index.core.llms.utils import LLMType
 from llama_index.core.schema import BaseNode, Document, TransformComponent
 from llama_index.core.vector_stores.types import BasePydanticVectorStore
 
+from diptych.checks import at_least_one
 from diptych.llama_index import loading
 from diptych.llama_index.asking import ENGINE_OPTIONS, language_model, query_engine
 from diptych.llama_index.chat import CHAT_MODES, chat_engine, chat_options
 from diptych.llama_index.document_index import DocumentIndex
 from diptych.llama_index.engines import DiptychQueryEngine
+from diptych.llama_index.ingest import KeepPictures
 from diptych.llama_index.models import Model, check_same, embedding_of, fit, new_store, store_in
 from diptych.llama_index.options import (
     INDEX_OPTIONS,
@@ -27,6 +29,7 @@ from diptych.llama_index.options import (
     taken,
 )
 from diptych.llama_index.retriever import DiptychRetriever
+from diptych.llama_index.store_options import check_remote
 from diptych.remote import RemotePictures
 from diptych.report import Failure
 
@@ -94,6 +97,9 @@ class DiptychMultiModalIndex(DocumentIndex):
         **options: Any,
     ) -> None:
         check_known(type(self).__name__, options, _OPTIONS)
+        check_remote(remote)
+        at_least_one("insert_batch_size", insert_batch_size)
+        KeepPictures(*(options.get("transformations") or ()))  # refuses what transforms nothing
         self.failed: tuple[Failure, ...] = ()
         of_store = taken(options, INDEX_OPTIONS)
         store = store_in(storage_context)

@@ -19,7 +19,7 @@ from llama_index.core.vector_stores.types import (
 from numpy.typing import ArrayLike
 
 from diptych.cards import Results
-from diptych.checks import list_of, shown
+from diptych.checks import at_least_one, list_of, shown
 from diptych.errors import InvalidArgument
 from diptych.index import MultimodalIndex
 from diptych.index.closing import Closing
@@ -261,7 +261,9 @@ class DiptychRetriever(RetrieverInModes, Closing):
 
     def _top_k(self, modalities: Sequence[str]) -> int:
         of_pictures = tuple(modalities) == ("image",) != self.modalities
-        return self.image_similarity_top_k if of_pictures else self.similarity_top_k
+        if of_pictures:
+            return at_least_one("image_similarity_top_k", self.image_similarity_top_k)
+        return at_least_one("similarity_top_k", self.similarity_top_k)
 
     def _custom(self, bundle: QueryBundle) -> Mapping[str, ArrayLike] | None:
         """Return the mean vector of the texts that are to be embedded instead of the question."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from diptych.checks import shown
 from diptych.errors import InvalidArgument
 from diptych.index import MultimodalIndex
 from diptych.llama_index.given import StoreOptions
+from diptych.remote import RemotePictures
 
-__all__ = ["check_options"]
+__all__ = ["check_index", "check_options", "check_remote"]
 
 _INSTEAD = {
     "chroma_collection": "path",
@@ -57,3 +59,29 @@ def check_options(options: Mapping[str, Any], path: object) -> None:
     }
     if own:
         MultimodalIndex(**own).close()  # which looks at the values
+
+
+def check_index(index: Any) -> None:
+    """Refuse something else in the place of an index, such as a path or a model.
+
+    Raises:
+        InvalidArgument: It is not an index.
+    """
+    if index is not None and not isinstance(index, MultimodalIndex):
+        raise InvalidArgument(
+            f"index= is {shown(index)}, of type {type(index).__name__}; expected a MultimodalIndex. Pass a "
+            "folder as path=, a model as embed_model=."
+        )
+
+
+def check_remote(remote: Any) -> None:
+    """Refuse what fetches nothing, which would be noticed when the first URL comes.
+
+    Raises:
+        InvalidArgument: It is something else than ``RemotePictures``.
+    """
+    if remote is not None and not isinstance(remote, RemotePictures):
+        raise InvalidArgument(
+            f"remote= is {shown(remote)}, of type {type(remote).__name__}; expected a RemotePictures, which "
+            "says what may be fetched. Pass RemotePictures(hosts)."
+        )

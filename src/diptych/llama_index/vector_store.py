@@ -29,7 +29,7 @@ from diptych.llama_index.encoders import encoders_of_models
 from diptych.llama_index.filters import all_of, on_text, to_filter
 from diptych.llama_index.given import StoreOptions, open_index
 from diptych.llama_index.persisted import PersistedVectorStore
-from diptych.llama_index.store_options import check_options
+from diptych.llama_index.store_options import check_index, check_options, check_remote
 from diptych.llama_index.stored import update_metadata, vector_of
 from diptych.protocols import ImageEncoder, TextEncoder
 from diptych.remote import RemotePictures
@@ -92,6 +92,8 @@ class DiptychVectorStore(PersistedVectorStore, Closing):
         **options: Unpack[StoreOptions],
     ) -> None:
         super().__init__(stores_text=True)
+        check_index(index)
+        check_remote(remote)
         self._remote = remote
         given = (*(p for p in (embed_model, image_encoder, path) if p is not None), *options)
         if index is not None and given:
