@@ -53,7 +53,7 @@ def test_second_call_is_refused_until_the_first_one_is_done(path, between, other
     new = StubText(dim=5, space="new")
     report = reembed(path, new, batch_size=1)
 
-    assert len(refused) == 1 and report.documents == 6 and not report.failed
+    assert (len(refused), report.documents, report.failed) == (1, 6, ())
     assert not verify(path, deep=True).problems
     with MultimodalIndex(new, path=path) as index:
         expected = new.encode_document([d.text for d in DOCUMENTS])
@@ -109,5 +109,5 @@ def test_call_that_fails_lets_the_next_one_begin(path, between):
         reembed(path, new, batch_size=1)
 
     report = reembed(path, new, lock_timeout=0)
-    assert report.resumed == 1 and report.documents == 6
+    assert (report.resumed, report.documents) == (1, 6)
     assert not verify(path, deep=True).problems
