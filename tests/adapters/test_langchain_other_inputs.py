@@ -8,7 +8,7 @@ from langchain_core.documents import Document
 from langchain_core.language_models import FakeListChatModel
 from langchain_core.load import dumps, loads
 from langchain_core.messages import HumanMessage, ToolMessage
-from manual import RED
+from manual import BLUE, RED
 
 from diptych import Document as Stored
 from diptych import Image, MultimodalIndex, Query, ToyEncoder
@@ -204,3 +204,66 @@ class TestWrongArguments:
         for where in ({"n": np.int64(7)}, {"x": {"$gte": np.float32(0.5)}}, {"b": np.bool_(True)},
                       {"n": {"$in": [np.int64(7), 9]}}):  # fmt: skip
             assert store.get(where=where)["ids"] == ["c"]
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+class TestPicturesAsBase64:
+    @pytest.fixture
+    def store(self, tmp_path):
+        (tmp_path / "red.png").write_bytes(RED)
+        large = np.random.default_rng(1).integers(0, 256, (40, 2000, 3), dtype=np.uint8)
+        store = DiptychVectorStore(ToyEncoder(), images_as="base64")
+        store.add_texts(["a text"], [{"n": 0, "caption": "mine"}], ids=["t"])
+        pictures = [tmp_path / "red.png", BLUE, large]
+        store.add_images(pictures, [{"n": 1}, {"n": 2, "caption": "mine"}, {"n": 3}],
+                         ids=["r", "b", "l"], texts=[None, "a caption", "made to fit"])  # fmt: skip
+        return store
+
+    @pytest.mark.parametrize("form", [lambda d: d, lambda d: Document(**d.model_dump())])
+    async def test_what_was_found_is_stored_again_as_it_was(self, asynchronous, store, form):
+        found = [form(document) for document in store.similarity_search("red", k=9)]
+        before = {d.id: d for d in store.index.get()}
+        other = DiptychVectorStore(ToyEncoder())
+        if asynchronous:
+            await other.aadd_documents(found)
+            await store.aupdate_documents([d.id for d in found], found)
+        else:
+            other.add_documents(found)
+            store.update_documents([d.id for d in found], found)
+        for kept in (other, store):
+            assert kept.failed == ()
+            for document in kept.index.get():
+                was = before[document.id]
+                expected = dict(was.metadata)
+                if type(found[0]) is Document and kept is other:  # it knows what was shown to it
+                    if document.id == "b":
+                        del expected["caption"]
+                    if document.id == "l":
+                        assert document.image.header.width == 1568
+                        was = document
+                assert (document.text, document.metadata) == (was.text, expected)
+                assert document.image == was.image
+
+    async def test_a_changed_caption_is_the_words(self, asynchronous, store):
+        (found,) = store.similarity_search_by_image(BLUE, k=1)
+        found.metadata |= {"caption": "another", "new": 1}
+        if asynchronous:
+            await store.aupdate_document("b", found)
+        else:
+            store.update_document("b", found)
+        (document,) = store.index.get(["b"])
+        assert document.text == "another"
+        assert document.metadata["new"] == 1
+        assert document.image.read() == BLUE
+
+    async def test_the_prompt_has_pictures_and_captions_and_no_base64_as_text(
+        self, asynchronous, store
+    ):
+        retriever = store.as_retriever(search_kwargs={"k": 9})
+        found = await retriever.ainvoke("red") if asynchronous else retriever.invoke("red")
+        for form in (lambda d: d, lambda d: Document(**d.model_dump())):
+            (message,) = to_messages("?", map(form, found), system=None)
+            kinds = [block["type"] for block in message.content_blocks]
+            assert kinds.count("image") == 3
+            assert "iVBOR" not in message.text
+            assert "a caption" in message.text

@@ -10,12 +10,14 @@ from langchain_core.documents import Document
 from langchain_core.documents.base import Blob
 
 from diptych.checks import list_of, shown
-from diptych.errors import DiptychError, InvalidArgument
+from diptych.errors import InvalidArgument
 from diptych.index import MultimodalIndex
 from diptych.langchain.dumped import from_dict
+from diptych.langchain.in_base64 import is_base64, shown_picture
 from diptych.langchain.placeholder import is_placeholder, placeholder, stands_for
 from diptych.langchain.reference import (
     REFERENCE_KEYS,
+    at_hand,
     image_reference,
     own_reference,
     picture_metadata,
@@ -43,7 +45,6 @@ __all__ = [
     "to_image",
     "to_query",
     "to_stored",
-    "with_base64",
 ]
 
 _MOST_PARTS = 100
@@ -61,25 +62,6 @@ def to_document(stored: Stored) -> Document:
     content = stored.text if stored.text and stored.has_text else placeholder(stored.image)
     alone = FusedDocument((stored,), 0.0, (), stored.id)
     return retrieved(content, metadata, stored.id, alone, is_unit=False)
-
-
-def with_base64(document: Document) -> Document:
-    """Return a document whose ``page_content`` is its picture in base64, made to fit; see there.
-
-    Its caption, "" without one, is in the metadata then. A picture that can no longer be read keeps
-    its caption, or its placeholder, as ``page_content``.
-    """
-    if not isinstance(document, RetrievedDocument) or document.fused is None:
-        return document
-    images = document.fused.images
-    try:
-        content = images[0].base64()[0] if images else None
-    except (DiptychError, OSError):
-        content = None
-    if content is None:
-        return document
-    metadata = {**document.metadata, "caption": document.fused.text}
-    return Document(content, metadata=metadata, id=document.id)
 
 
 def to_fused_document(fused: FusedDocument) -> RetrievedDocument:
@@ -145,7 +127,11 @@ def to_stored(document: Document, document_id: str) -> Stored:
     place = place_of(document.metadata)
     metadata = without_reserved(document.metadata)
     if fused is None:
-        text, image = words_and_picture(document.page_content, metadata, document_id)
+        picture = shown_picture(document)
+        if picture is None:
+            text, image = words_and_picture(document.page_content, metadata, document_id)
+        else:
+            text, image = metadata.pop("caption") or None, at_hand(metadata, picture)
         return Stored(
             text=text,
             image=image,
@@ -166,6 +152,9 @@ def to_stored(document: Document, document_id: str) -> Stored:
         metadata = {key: value for key, value in metadata.items() if key not in UNIT_KEYS}
         metadata |= {key: before.metadata[key] for key in UNIT_KEYS if key in before.metadata}
     text = document.page_content
+    if is_base64(document):
+        text = metadata.pop("caption")
+        metadata |= {key: value for key, value in before.metadata.items() if key == "caption"}
     has_words = before.image is None or not stands_for(text, before.image.sha256)
     return dataclasses.replace(
         before,
@@ -285,7 +274,10 @@ def _rebuilt(document: Document) -> list[Stored]:
         image = referenced(reference)
         if image is not None:
             pictures.append(Stored(image=image, metadata=metadata, id=f"{identity}#{at}"))
-    text = storable(document.page_content)
+    picture = shown_picture(document)
+    if picture is not None and not pictures:
+        pictures.append(Stored(image=picture, metadata=metadata, id=f"{identity}#0"))
+    text = storable(document.page_content if picture is None else document.metadata["caption"])
     if not text.strip() or (pictures and is_placeholder(text)):
         return pictures
     return [Stored(text=text, metadata=metadata, id=identity), *pictures]

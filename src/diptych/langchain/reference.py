@@ -13,6 +13,7 @@ from diptych.metadata import storable
 
 __all__ = [
     "REFERENCE_KEYS",
+    "at_hand",
     "image_reference",
     "own_reference",
     "picture_metadata",
@@ -93,6 +94,12 @@ def referenced(reference: Any) -> Image | None:
         return Image(path, name=storable(name) if isinstance(name, str) else "", sha256=digest)
     except MediaError:  # a URL, or no path at all
         return None
+
+
+def at_hand(metadata: Mapping[str, Any], copy: Image) -> Image:
+    """Return the picture that metadata names, of which a copy, perhaps a smaller one, is at hand."""
+    own = own_reference(metadata)
+    return copy if own["sha256"] == copy.sha256 else (referenced(own) or copy)
 
 
 def own_reference(metadata: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from diptych.errors import InvalidArgument
 from diptych.index import MultimodalIndex
 from diptych.langchain import search
 from diptych.langchain.asking import aquestion, question, vectors_of, weighted
-from diptych.langchain.convert import to_image, with_base64
+from diptych.langchain.convert import to_image
+from diptych.langchain.in_base64 import with_base64
 from diptych.langchain.options import (
     MODES,
     SPACES,

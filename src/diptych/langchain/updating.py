@@ -16,6 +16,7 @@ from diptych.index import MultimodalIndex
 from diptych.langchain.addition import Addition, Candidate, store_batch
 from diptych.langchain.candidates import as_mapping, is_blank, with_mapping, wrong
 from diptych.langchain.convert import RetrievedDocument, to_stored
+from diptych.langchain.in_base64 import is_base64, shown_picture
 from diptych.langchain.placeholder import is_placeholder, stands_for
 from diptych.langchain.reference import REFERENCE_KEYS, own_reference, referenced
 from diptych.reserved import dropped_from, is_reserved, place_of, without_reserved
@@ -106,6 +107,7 @@ def new_texts(
         and isinstance(document.page_content, str)
         and document.page_content.strip()
         and not is_placeholder(document.page_content)
+        and not is_base64(document)
         and document.page_content != before[identity]
     }
     return [Candidate(Stored(text=text, id=str(at))) for at, text in enumerate(texts)]
@@ -143,11 +145,15 @@ def _with_document(document: object, before: Stored, addition: Addition) -> Stor
     addition.drop(dropped_from(document.metadata))
     if isinstance(document, RetrievedDocument) and document.fused is not None:
         told = to_stored(document, before.id)  # without what a retriever has put in
-        metadata, brought = dict(told.metadata), told.image
+        content, metadata, brought = told.text or "", dict(told.metadata), told.image
     else:
-        metadata = without_reserved(document.metadata)
-        brought = referenced(own_reference(metadata))
-    text, image = _content(document.page_content, brought, before.image)
+        content, metadata = document.page_content, without_reserved(document.metadata)
+        brought, picture = referenced(own_reference(metadata)), shown_picture(document)
+        if picture is not None:
+            content = metadata.pop("caption")
+            metadata |= {key: value for key, value in before.metadata.items() if key == "caption"}
+            brought = brought if before.image is not None else picture
+    text, image = _content(content, brought, before.image)
     place = place_of(document.metadata)
     keeps = image is not None and image is before.image
     return dataclasses.replace(
