@@ -19,6 +19,7 @@ from diptych.types import Image
 FILE = io.BytesIO()
 PIL.Image.new("RGB", (9, 7), "green").save(FILE, "PNG")
 PNG = FILE.getvalue()
+MOST_SENT = 64 << 20
 
 
 class Answers(BaseHTTPRequestHandler):
@@ -81,6 +82,21 @@ class Answers(BaseHTTPRequestHandler):
             piece = PNG[at : at + 20]
             self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
         self.wfile.write(b"0\r\n\r\n")
+
+    def negative(self, _):
+        """A chunk of -1 bytes, which http.client reads to the end of what comes."""
+        self.server.sent = 0
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        self.close_connection = True
+        try:
+            self.wfile.write(b"-1\r\n")
+            while self.server.sent < MOST_SENT:
+                self.wfile.write(bytes(1 << 20))
+                self.server.sent += 1 << 20
+        except OSError:
+            pass
 
     def drip(self, _):
         try:
@@ -167,6 +183,12 @@ def test_what_is_not_given_as_a_picture_is_refused(server, at, path, message):
     assert len(str(caught.value)) < 500
     assert "secret" not in str(caught.value)
     assert "pass@" not in str(caught.value)
+
+
+def test_chunk_of_a_negative_length_is_not_read_to_its_end(server, at):
+    with pytest.raises(MediaError, match="is larger than 300 bytes"):
+        local(server, max_bytes=300).fetch(f"{at}/negative")
+    assert server.sent < MOST_SENT  # but for what the system takes in advance
 
 
 @pytest.mark.parametrize("path", ["drip", "silence"])

@@ -127,7 +127,8 @@ class Fetching:
                 f"{shown(response.reason)}; expected 200. Look at the URL."
             )
         most, pieces, count = self._limits.max_bytes, [], 0
-        while piece := response.read(_PIECE):
+        # Not read(), which takes a chunk of a negative length for all that comes.
+        while piece := response.read1(_PIECE):
             pieces.append(piece)
             count += len(piece)
             if count > most:
