@@ -7,7 +7,7 @@ import pytest
 from langchain_core.documents import Document
 from langchain_core.language_models import FakeListChatModel
 from langchain_core.load import dumps, loads
-from langchain_core.messages import HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from manual import BLUE, RED
 
 from diptych import Document as Stored
@@ -46,6 +46,23 @@ async def test_a_blank_question_goes_through_a_whole_chain(question, store):
     (message,) = to_messages(question, retriever.invoke("red"), system=None)
     assert "Question" not in message.text
     assert any(block["type"] == "image" for block in message.content_blocks)
+
+
+HISTORIES = (
+    [("user", "before"), ("ai", "said")],
+    [{"role": "user", "content": "before"}, {"role": "assistant", "content": "said"}],
+    [HumanMessage("before"), AIMessage("said")],
+)
+
+
+@pytest.mark.parametrize("history", HISTORIES, ids=["pairs", "dicts", "messages"])
+def test_a_history_is_whatever_langchain_takes_for_messages(history):
+    messages = multimodal_prompt(system=None).invoke(
+        {"question": "?", "context": [], "history": history}
+    )
+    assert [(m.type, m.text) for m in messages[:-1]] == [("human", "before"), ("ai", "said")]
+    condensed = condense_question(FakeListChatModel(responses=["stands alone"]))
+    assert condensed.invoke({"question": "?", "history": history}) == "stands alone"
 
 
 UNUSABLE = ["\ud83c", "x" * 5_000_000, "data:image/png;base64,AAAA", "data:image/"]

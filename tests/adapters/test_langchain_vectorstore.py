@@ -414,6 +414,12 @@ class TestConstructing:
         with pytest.raises(FormatError, match="There is no index"):
             DiptychVectorStore.load_local(tmp_path / "elsewhere", ToyEncoder())
         assert not (tmp_path / "elsewhere").exists()
+        (tmp_path / "elsewhere").mkdir()
+        for folder, options in (("elsewhere", {}), ("saved", {"namespace": "other"})):
+            for embeddings in (None, ToyEncoder()):
+                with pytest.raises(FormatError, match="There is no index"):
+                    DiptychVectorStore.load_local(tmp_path / folder, embeddings, **options)
+        assert list((tmp_path / "elsewhere").iterdir()) == []
 
     async def test_from_images(self):
         options = {"metadatas": [{"n": 1}, {}], "ids": ["r", None], "texts": ["a pump", None]}

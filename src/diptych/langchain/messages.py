@@ -8,7 +8,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Unpack
 
 from langchain_core.documents import Document
-from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
+from langchain_core.messages import (
+    BaseMessage,
+    HumanMessage,
+    MessageLikeRepresentation,
+    SystemMessage,
+    convert_to_messages,
+)
 from langchain_core.messages.content import ContentBlock, create_image_block, create_text_block
 from langchain_core.runnables import Runnable, RunnableLambda, RunnablePassthrough
 
@@ -152,10 +158,10 @@ def condense_question(
     return RunnableLambda(choose, name="condense_question")
 
 
-def _words(messages: Iterable[BaseMessage]) -> list[BaseMessage]:
+def _words(messages: Iterable[MessageLikeRepresentation]) -> list[BaseMessage]:
     """Return messages without their pictures; what a user sent without words is left out."""
     kept: list[BaseMessage] = []
-    for message in messages:
+    for message in convert_to_messages(messages):  # also pairs and dicts
         text = message.text
         if text.strip() or not isinstance(message, HumanMessage):  # calls of tools have no words
             is_plain = isinstance(message.content, str)

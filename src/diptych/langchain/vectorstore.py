@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Self, Unpack
 
 from langchain_core.embeddings import Embeddings
@@ -13,6 +14,7 @@ from diptych.checks import cut
 from diptych.errors import FormatError, InvalidArgument
 from diptych.index import IndexOptions, MultimodalIndex
 from diptych.index.closing import Closing
+from diptych.index.opening import stored_models
 from diptych.langchain.candidates import Pairs
 from diptych.langchain.diversifying import DiversifyingVectorStore
 from diptych.langchain.retriever import DiptychVectorStoreRetriever
@@ -235,7 +237,13 @@ class DiptychVectorStore(DiversifyingVectorStore, Closing):
             raise FormatError(
                 f"There is no index at {cut(os.fspath(folder_path))}. Save one first."
             )
-        return cls(embeddings, path=folder_path, **kwargs)
+        store = cls(embeddings, path=folder_path, **kwargs)
+        try:  # an empty folder, or a namespace that is not there
+            stored_models(Path(store.index.path or folder_path), check=False)
+        except FormatError:
+            store.close()
+            raise
+        return store
 
     def close(self) -> None:
         """Close the index, which releases its folder; everything is stored already.
