@@ -8,8 +8,16 @@ import numpy as np
 import pytest
 from llama_index.core import Document as LlamaDocument
 from llama_index.core import MockEmbedding, StorageContext, VectorStoreIndex
+from llama_index.core.llms import MockLLM
 from llama_index.core.node_parser import SentenceSplitter
-from llama_index.core.schema import ImageDocument, TextNode, TransformComponent
+from llama_index.core.query_engine import RetrieverQueryEngine
+from llama_index.core.schema import (
+    ImageDocument,
+    ImageNode,
+    QueryBundle,
+    TextNode,
+    TransformComponent,
+)
 from manual import RED
 
 from diptych import ToyEncoder
@@ -19,10 +27,13 @@ from diptych.llama_index import (
     DiptychMultiModalIndex,
     DiptychVectorStore,
     KeepPictures,
+    SeparatePictures,
 )
+from diptych.types import Image
 
 TOY = ToyEncoder()
 MODEL = DiptychMultiModalEmbedding(TOY)
+RED64 = base64.b64encode(RED).decode()
 
 
 @pytest.mark.parametrize("size", [0, -3, "3", 2.5, None, True])
@@ -88,11 +99,9 @@ NUMBERS = {
 
 @pytest.mark.parametrize("picture", [False, True])
 def test_numbers_of_numpy_in_metadata_lose_no_document(picture):
-    red = base64.b64encode(RED).decode()
-
     def given():
         fields = {"text": "Red.", "id_": "doc", "metadata": dict(NUMBERS)}
-        return ImageDocument(image=red, **fields) if picture else LlamaDocument(**fields)
+        return ImageDocument(image=RED64, **fields) if picture else LlamaDocument(**fields)
 
     index = DiptychMultiModalIndex.from_documents([given()], embed_model=TOY)
     assert index.failed == ()
@@ -148,3 +157,46 @@ def test_an_awaited_pipeline_splits_in_a_thread():
     document = LlamaDocument(text="a")
     (made,) = asyncio.run(KeepPictures(Threads()).acall([document]))
     assert made.metadata["thread"] != threading.get_ident()
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\n\t"])
+def test_a_blank_path_finds_no_picture(blank):
+    index = DiptychMultiModalIndex([ImageNode(image=RED64, id_="red")], embed_model=TOY)
+    retriever = index.as_retriever()
+    assert retriever.image_to_image_retrieve(blank) == []
+    assert asyncio.run(retriever.aimage_to_image_retrieve(blank)) == []
+
+
+def test_in_llama_indexs_own_engine_separate_pictures_reads_them_in_a_thread(monkeypatch):
+    index = DiptychMultiModalIndex([ImageNode(text="Red.", image=RED64)], embed_model=TOY)
+    engine = RetrieverQueryEngine.from_args(
+        index.as_retriever(),
+        llm=MockLLM(is_chat_model=True),
+        multimodal=True,
+        node_postprocessors=[SeparatePictures()],
+    )
+    threads = []
+    encoded = Image.encoded
+
+    def noting(self, **options):
+        threads.append(threading.get_ident())
+        return encoded(self, **options)
+
+    monkeypatch.setattr(Image, "encoded", noting)
+    response = asyncio.run(engine.aquery("red"))
+    assert {type(one.node).__name__ for one in response.source_nodes} == {"ImageNode", "TextNode"}
+    assert threads
+    assert threading.get_ident() not in threads
+
+
+def test_a_picture_of_a_question_may_be_a_path_object(tmp_path):
+    path = tmp_path / "red.png"
+    path.write_bytes(RED)
+    index = DiptychMultiModalIndex([ImageNode(image=RED64, id_="red")], embed_model=TOY)
+    engine = index.as_query_engine(llm=MockLLM(is_chat_model=True))
+    for response in (
+        engine.image_query(path, "What is it?"),
+        asyncio.run(engine.aimage_query(path, "What is it?")),
+        engine.query(QueryBundle("red", image_path=path)),
+    ):
+        assert [one.node_id for one in response.source_nodes] == ["red"]

@@ -28,8 +28,10 @@ def text_only(query: QueryType) -> QueryBundle:
 
 
 def of_picture(query: QueryType) -> QueryBundle:
-    """Return a question about a picture; a string is its path."""
-    return QueryBundle("", image_path=query or None) if isinstance(query, str) else query
+    """Return a question about a picture; a string is its path, one of white space is none."""
+    if not isinstance(query, str):
+        return query
+    return QueryBundle("", image_path=query if query.strip() else None)
 
 
 def picture_only(bundle: QueryBundle) -> QueryBundle:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Sequence
 
 from llama_index.core.base.base_retriever import BaseRetriever
@@ -173,7 +174,8 @@ def _asked_with(bundle: QueryBundle, synthesizer: BaseSynthesizer) -> list[NodeW
     """Return a node of the picture of a question, where pictures are shown."""
     if not bundle.image_path or not synthesizer._multimodal:
         return []
-    return [NodeWithScore(node=DiptychNode(text=_ASKED_WITH, image_path=bundle.image_path))]
+    path = os.fspath(bundle.image_path)  # LlamaIndex leaves it to the caller what it is
+    return [NodeWithScore(node=DiptychNode(text=_ASKED_WITH, image_path=path))]
 
 
 def _searched(bundle: QueryBundle, *, by_picture: bool) -> QueryBundle:

@@ -50,7 +50,8 @@ class DiptychRetriever(RetrieverInModes, Closing):
     none of its methods. ``aretrieve`` awaits an embedding of LlamaIndex and does the rest in a thread.
 
     Give it to ``RetrieverQueryEngine.from_args(retriever, llm=llm, multimodal=True)`` to have text
-    and pictures sent to the model.
+    and pictures sent to the model. In ``aquery`` that engine reads pictures on the event loop; with
+    ``node_postprocessors=[SeparatePictures()]`` they are read in a thread.
 
     Args:
         index: What to search. ``DiptychVectorStore`` has one as ``store.index``.
