@@ -20,7 +20,7 @@ from diptych import (
     SentenceTransformerEncoder,
     ToyEncoder,
 )
-from diptych.errors import EncoderMismatch, InvalidArgument
+from diptych.errors import EncoderMismatch, InvalidArgument, StorageError
 from stubs import StubImage, StubText, png
 from tiny_models import save_clip, save_sentence_transformer
 
@@ -262,3 +262,28 @@ class TestRetriever:
         assert copy.copy(retriever).index is retriever.index
         with pytest.raises(InvalidArgument, match="in memory cannot be pickled"):
             copy.deepcopy(retriever)
+
+
+@pytest.mark.parametrize("is_closed", [False, True])
+def test_index_whose_folder_is_gone_is_not_an_empty_one(tmp_path, is_closed):
+    path = tmp_path / "index"
+    index = MultimodalIndex(StubText(), path=path)
+    empty = pickle.dumps(index)
+    index.add([Document("a text", id="a")])
+    if is_closed:
+        index.close()
+    pickled = pickle.dumps(index)
+    index.close()
+    path.rename(tmp_path / "moved")
+
+    with pytest.raises(StorageError, match=r"index'.* is not there any more.*Put the folder back"):
+        pickle.loads(pickled)
+    assert not path.exists()
+    assert len(pickle.loads(empty)) == 0  # nothing was stored then
+    path.mkdir()
+    with pytest.raises(StorageError, match="is not there any more"):
+        pickle.loads(pickled)
+
+    path.rmdir()
+    (tmp_path / "moved").rename(path)
+    assert pickle.loads(pickled).ids() == ["a"]

@@ -517,12 +517,14 @@ class MultimodalIndex:
             InvalidArgument: It is in memory.
         """
         models = self.text_encoder, self.image_encoder
-        return again, (type(self), models, lasting_options(self, self._options))
+        options, storage = lasting_options(self, self._options), self._storage
+        stored_in = str(storage.path.absolute()) if storage.path and storage.is_there else ""
+        return again, (type(self), models, options, stored_in)
 
     def __copy__(self) -> Self:
         """Return another index over the folder, with the same models; in memory there is none."""
-        _, (cls, models, options) = self.__reduce__()
-        copied: Self = again(cls, models, options)
+        _, arguments = self.__reduce__()
+        copied: Self = again(*arguments)
         return copied
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:

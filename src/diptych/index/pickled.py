@@ -10,15 +10,38 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from diptych.errors import InvalidArgument
+from diptych.checks import shown
+from diptych.errors import InvalidArgument, StorageError
+from diptych.storage.failures import is_there
 
 __all__ = ["again", "lasting_options"]
 
 T = TypeVar("T")
 
 
-def again(cls: Callable[..., T], models: tuple[Any, Any], options: Mapping[str, Any]) -> T:
-    """Return the index in a folder, opened with a pair of encoders and the options of the class."""
+def again(
+    cls: Callable[..., T],
+    models: tuple[Any, Any],
+    options: Mapping[str, Any],
+    stored_in: str = "",
+) -> T:
+    """Return the index in a folder, opened with a pair of encoders and the options of the class.
+
+    Args:
+        cls: The class of the index.
+        models: Text encoder and image encoder.
+        options: What else it is opened with.
+        stored_in: The folder in which something was stored by then; "" when nothing was.
+
+    Raises:
+        StorageError: There is nothing in that folder any more.
+    """
+    if stored_in and not (is_there(Path(stored_in)) and any(Path(stored_in).iterdir())):
+        raise StorageError(
+            f"The index {shown(stored_in, 200)} was pickled or copied, and is not there any more: a copy is "
+            "made by opening the folder again, and an empty index would find nothing. Put the folder back, "
+            "or open the index where it is now, with the same models and path=."
+        )
     return cls(*models, **options)
 
 

@@ -107,6 +107,11 @@ class LocalStorage:
         return not self._closed and self._pool is None and is_empty
 
     @property
+    def is_there(self) -> bool:
+        """Whether there is a database at the path; nothing is opened."""
+        return self._files is not None and self._files.has(DATABASE)
+
+    @property
     def spaces(self) -> dict[str, Space]:
         """Which models the vectors come from, by list."""
         return self._loaded.spaces
