@@ -61,9 +61,9 @@ def test_killed_writers_lose_nothing_that_was_acknowledged(perform):
     [
         Slice("EIO", "hnsw", 7, 440, every=1),
         Slice("exit before", "flat", 5, 260, every=1),
-        Slice("exit after", "ivf", 1, 3),
+        pytest.param(Slice("exit after", "ivf", 1, 3), marks=pytest.mark.long),
         Slice("ENOSPC", "flat", 2, 260, every=1),
-        Slice("EACCES", "ivf", 3, 260, every=1),
+        pytest.param(Slice("EACCES", "ivf", 3, 260, every=1), marks=pytest.mark.long),
     ],
     ids=lambda slice: slice.row,
 )

