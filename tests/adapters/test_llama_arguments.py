@@ -167,14 +167,20 @@ def test_a_blank_path_finds_no_picture(blank):
     assert asyncio.run(retriever.aimage_to_image_retrieve(blank)) == []
 
 
-def test_in_llama_indexs_own_engine_separate_pictures_reads_them_in_a_thread(monkeypatch):
+@pytest.mark.parametrize("made", ["retriever", "separate pictures", "index of LlamaIndex"])
+def test_llama_indexs_own_engine_reads_pictures_in_a_thread(monkeypatch, made):
     index = DiptychMultiModalIndex([ImageNode(text="Red.", image=RED64)], embed_model=TOY)
-    engine = RetrieverQueryEngine.from_args(
-        index.as_retriever(),
-        llm=MockLLM(is_chat_model=True),
-        multimodal=True,
-        node_postprocessors=[SeparatePictures()],
-    )
+    options = {"llm": MockLLM(is_chat_model=True), "multimodal": True}
+    if made == "index of LlamaIndex":
+        plain = VectorStoreIndex.from_vector_store(
+            index.vector_store, embed_model=DiptychMultiModalEmbedding(TOY)
+        )
+        engine = plain.as_query_engine(**options)
+    else:
+        apart = [SeparatePictures()] if made == "separate pictures" else []
+        engine = RetrieverQueryEngine.from_args(
+            index.as_retriever(), node_postprocessors=apart, **options
+        )
     threads = []
     encoded = Image.encoded
 
@@ -184,7 +190,8 @@ def test_in_llama_indexs_own_engine_separate_pictures_reads_them_in_a_thread(mon
 
     monkeypatch.setattr(Image, "encoded", noting)
     response = asyncio.run(engine.aquery("red"))
-    assert {type(one.node).__name__ for one in response.source_nodes} == {"ImageNode", "TextNode"}
+    kinds = {type(one.node).__name__ for one in response.source_nodes}
+    assert kinds == ({"ImageNode", "TextNode"} if made == "separate pictures" else {"DiptychNode"})
     assert threads
     assert threading.get_ident() not in threads
 

@@ -111,3 +111,13 @@ def test_message_never_prints_base64(use, text):
 def test_base64_that_is_no_picture_says_what_to_pass():
     with pytest.raises(MediaError, match="or as 'data:image/png;base64,' and its base64"):
         to_image(LONG).read()
+
+
+@pytest.mark.parametrize("given", ["QUJD" * 5_000, "x" * 100_000, "a/" * 50_000 + "b.png"])
+def test_a_long_string_is_short_in_the_log_and_in_the_report(given, caplog):
+    store = DiptychVectorStore(ToyEncoder())
+    store.add_images([PIL.Image.new("RGB", (4, 4)), given])
+    (failure,) = store.failed
+    assert len(failure.source) <= 210
+    assert len(failure.reason) < 1_500
+    assert all(len(record.getMessage()) < 2_500 for record in caplog.records)

@@ -6,6 +6,7 @@ only where nothing of a call could be stored.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from functools import partial
 
 from numpy.typing import ArrayLike
 
-from diptych.checks import shown
+from diptych.checks import cut, shown
 from diptych.errors import DiptychError, DocumentError, InvalidArgument, MediaError, VectorError
 from diptych.index import MultimodalIndex, in_stored_groups
 from diptych.index.probe import TEXT, picture
@@ -106,7 +107,8 @@ class Addition:
     def note(self, failed: Sequence[Failure]) -> None:
         """Note what an index says that it could not store."""
         for failure in failed:
-            self._lose(failure, MediaError(failure.reason))
+            short = dataclasses.replace(failure, source=_label(failure.source))
+            self._lose(short, MediaError(failure.reason))
 
     def batches(self, size: int) -> Iterator[list[Candidate]]:
         """Yield what can be stored, ``size`` at a time."""
@@ -127,7 +129,7 @@ class Addition:
                 RESERVED_KEY, ", ".join(list(self._dropped)[:10]),
             )  # fmt: skip
         for failure in self.failed:
-            source = f", from {failure.source}" if failure.source != failure.id else ""
+            source = f", from {cut(failure.source)}" if failure.source != failure.id else ""
             logger.warning("Not stored: %s%s: %s", shown(failure.id), source, failure.reason)
 
     def check(self) -> None:

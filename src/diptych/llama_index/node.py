@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Iterable
 from copy import copy
 from hashlib import sha256
 from io import BytesIO
@@ -39,6 +40,7 @@ __all__ = [
     "has_picture",
     "path_of",
     "picture_of",
+    "read_pictures",
     "shared_fields",
     "url_of",
 ]
@@ -56,6 +58,11 @@ SHARED = frozenset(
     }
 )
 """The fields that nodes of every class have."""
+
+_READ = "_picture_blocks"
+
+READ_AHEAD = 8
+"""So many pictures of what an asynchronous search finds are read in its thread. A prompt shows few."""
 
 
 class DiptychNode(ImageNode):
@@ -124,10 +131,16 @@ class DiptychNode(ImageNode):
         blocks = list(self.get_metadata_content_blocks(metadata_mode))
         if self.text.strip():
             blocks.append(TextBlock(text=self.text))
-        blocks += [_block(picture) for picture in self.pictures]
+        pictures, read = self.__dict__.get(_READ, (None, ()))
+        blocks += read if pictures is self._pictures else map(_block, self.pictures)
         if not self.pictures and self.image_url:
             blocks.append(ImageBlock(url=self.image_url, image_mimetype=self.image_mimetype))
         return blocks
+
+    def read_pictures(self) -> None:
+        """Make the blocks of its pictures now, so that :meth:`get_content_blocks` reads nothing."""
+        # Beside the fields, as a cached property is kept: it counts neither in == nor in a dump.
+        self.__dict__[_READ] = self._pictures, tuple(map(_block, self.pictures))
 
 
 class StoredNode(Node):
@@ -167,6 +180,18 @@ def _as_text(node: BaseNode) -> RelatedNodeInfo:
     return RelatedNodeInfo(
         node_id=node.node_id, node_type=ObjectType.TEXT, metadata=node.metadata, hash=node.hash
     )
+
+
+def read_pictures(nodes: Iterable[BaseNode]) -> None:
+    """Read the pictures of the first nodes, :data:`READ_AHEAD` or so, in the thread of the caller.
+
+    LlamaIndex's synthesizers ask nodes for their blocks on the event loop, which waits for the files.
+    """
+    room = READ_AHEAD
+    for node in nodes:
+        if isinstance(node, DiptychNode) and room > 0:
+            node.read_pictures()
+            room -= len(node.pictures)
 
 
 def shared_fields(node: BaseNode) -> dict[str, Any]:

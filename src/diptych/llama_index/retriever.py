@@ -29,6 +29,7 @@ from diptych.llama_index.bundles import is_blank, of_picture, picture_only, text
 from diptych.llama_index.convert import to_node_with_score
 from diptych.llama_index.filters import all_of, on_text
 from diptych.llama_index.modes import RetrieverInModes, embedded, mode_of, query_options
+from diptych.llama_index.node import read_pictures
 from diptych.llama_index.query import restricted_to
 from diptych.llama_index.vector_store import DiptychVectorStore
 from diptych.retriever import MultimodalRetriever
@@ -50,8 +51,8 @@ class DiptychRetriever(RetrieverInModes, Closing):
     none of its methods. ``aretrieve`` awaits an embedding of LlamaIndex and does the rest in a thread.
 
     Give it to ``RetrieverQueryEngine.from_args(retriever, llm=llm, multimodal=True)`` to have text
-    and pictures sent to the model. In ``aquery`` that engine reads pictures on the event loop; with
-    ``node_postprocessors=[SeparatePictures()]`` they are read in a thread.
+    and pictures sent to the model. ``aretrieve`` reads the first 8 pictures in its thread, because that
+    engine's ``aquery`` would read them on the event loop.
 
     Args:
         index: What to search. ``DiptychVectorStore`` has one as ``store.index``.
@@ -228,7 +229,14 @@ class DiptychRetriever(RetrieverInModes, Closing):
 
     async def _asearch(self, bundle: QueryBundle, modalities: Sequence[str]) -> list[NodeWithScore]:
         async with question_awaited(self.retriever.index, bundle, modalities):
-            return await asyncio.to_thread(self._search, bundle, modalities)
+            return await asyncio.to_thread(self._search_and_read, bundle, modalities)
+
+    def _search_and_read(
+        self, bundle: QueryBundle, modalities: Sequence[str]
+    ) -> list[NodeWithScore]:
+        found = self._search(bundle, modalities)
+        read_pictures(one.node for one in found)
+        return found
 
     def _search(self, bundle: QueryBundle, modalities: Sequence[str]) -> list[NodeWithScore]:
         if is_blank(bundle):

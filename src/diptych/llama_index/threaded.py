@@ -14,6 +14,8 @@ from llama_index.core.vector_stores.types import (
     VectorStoreQueryResult,
 )
 
+from diptych.llama_index.node import read_pictures
+
 __all__ = ["ThreadedVectorStore"]
 
 
@@ -51,5 +53,11 @@ class ThreadedVectorStore(BasePydanticVectorStore):
         return await asyncio.to_thread(self.get_nodes, node_ids, filters, **options)
 
     async def aquery(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
-        """Do what :meth:`query` does, in a thread."""
-        return await asyncio.to_thread(self.query, query, **kwargs)
+        """Do what :meth:`query` does, in a thread, which also reads the first 8 pictures."""
+
+        def run() -> VectorStoreQueryResult:
+            found = self.query(query, **kwargs)
+            read_pictures(found.nodes or [])
+            return found
+
+        return await asyncio.to_thread(run)
