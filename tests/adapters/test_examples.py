@@ -99,14 +99,10 @@ def file_of(colour, folder, size=(160, 120)):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "path",
-    [
-        pytest.param(
-            path, marks=() if path.stem == "llama_index_image_to_image" else pytest.mark.long
-        )
-        for path in sorted(EXAMPLES.glob("lang*.py")) + sorted(EXAMPLES.glob("llama*.py"))
-    ],
+    sorted(EXAMPLES.glob("lang*.py")) + sorted(EXAMPLES.glob("llama*.py")),
     ids=lambda path: path.stem,
 )
 def test_an_example_runs_by_its_command(path):

@@ -29,7 +29,7 @@ def stored(metadatas, texts=None):
 
 
 @given(st.lists(st.tuples(METADATA, TEXTS), min_size=1, max_size=6), FILTERS)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 def test_sql_filter_equals_python_filter(documents, where):
     storage = stored(*zip(*documents, strict=True))
     with storage.reading() as state:

@@ -262,6 +262,7 @@ def picture(number, size):
     return f"{hashlib.sha256(data).hexdigest()}.png", data
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in KiB on Linux")
 def test_no_export_takes_more_than_300_mb(tmp_path, manifest):
     pictures = dict(picture(number, 48_000_000) for number in range(4))
