@@ -147,14 +147,18 @@ def _check_conditions(count: int) -> None:
         )
 
 
+def _check_depth(depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise FilterError(f"A filter nests deeper than {MAX_DEPTH} levels. Flatten it.")
+
+
 def _group(where: object, depth: int) -> _Sql:
     if not isinstance(where, Mapping):
         raise FilterError(
             f"A filter is given as {type(where).__name__}; expected a mapping such as "
             '{"lang": "en"} or {"year": {"$gte": 2020}}.'
         )
-    if depth > MAX_DEPTH:
-        raise FilterError(f"A filter nests deeper than {MAX_DEPTH} levels. Flatten it.")
+    _check_depth(depth)
     terms = []
     for key, operand in where.items():
         if not isinstance(key, str):
@@ -182,8 +186,7 @@ def _of_text(where: object, depth: int) -> _Sql:
             f"$text was given {shown(where)}; expected conditions such as "
             '{"$text": {"$contains": "pump"}}.'
         )
-    if depth > MAX_DEPTH:
-        raise FilterError(f"A filter nests deeper than {MAX_DEPTH} levels. Flatten it.")
+    _check_depth(depth)
     terms = []
     for operator, operand in where.items():
         if operator in ("$and", "$or", "$not"):

@@ -2,8 +2,7 @@
 
 import io
 import pickle
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import PIL.Image
 import pytest
@@ -19,6 +18,7 @@ from diptych.langchain import DiptychVectorStore, image_document
 from diptych.llama_index import DiptychMultiModalIndex
 from diptych.llama_index import DiptychVectorStore as NodeStore
 from diptych.remote import RemotePictures
+from serving import serving
 
 FILE = io.BytesIO()
 PIL.Image.new("RGB", (9, 7), "green").save(FILE, "PNG")
@@ -40,14 +40,9 @@ class Answers(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def server():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
-    server.asked = []
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(Answers) as server:
+        server.asked = []
+        yield server
 
 
 @pytest.fixture

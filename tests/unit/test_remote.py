@@ -6,7 +6,7 @@ import pickle
 import socket
 import ssl
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import PIL.Image
 import pytest
@@ -15,6 +15,7 @@ from diptych.errors import InvalidArgument, MediaError
 from diptych.remote import RemotePictures
 from diptych.remote import allowed as allowing
 from diptych.types import Image
+from serving import serving
 
 FILE = io.BytesIO()
 PIL.Image.new("RGB", (9, 7), "green").save(FILE, "PNG")
@@ -116,15 +117,10 @@ class Answers(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def server():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
-    server.asked, server.ended = [], threading.Event()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server
-    server.ended.set()
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(Answers) as server:
+        server.asked, server.ended = [], threading.Event()
+        yield server
+        server.ended.set()
 
 
 @pytest.fixture

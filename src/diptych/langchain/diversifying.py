@@ -34,10 +34,10 @@ class DiversifyingVectorStore(SearchingVectorStore):
         **options: Unpack[VectorOptions],
     ) -> list[Document]:
         """Return the ``k`` documents nearest to a vector of the named space."""
-        asked = Search.by_vector(k, filter, options, space=space)
-        found = search.find_by_vector(self.index, embedding, asked)
-        found = search.at_least(search.with_relevance(found, space), asked.threshold)
-        return [document for document, _ in self._presented(found)]
+        found = self.similarity_search_by_vector_with_relevance_scores(
+            embedding, k, filter, space=space, **options
+        )
+        return [document for document, _ in found]
 
     def similarity_search_with_score_by_vector(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from langchain_core.documents import Document
 from langchain_core.load.serializable import SerializedConstructor, SerializedNotImplemented
@@ -16,6 +16,8 @@ __all__ = ["PER_QUERY", "UNIT_KEYS", "RetrievedDocument", "plain", "retrieved"]
 
 PER_QUERY = ("score", "evidence")
 """What the metadata of a retrieved unit says of the query, and not of the documents."""
+
+D = TypeVar("D", bound=Document)
 
 UNIT_KEYS = (*PER_QUERY, "images", "document_ids", "sources")
 """What a retriever puts into the metadata of a unit."""
@@ -91,29 +93,34 @@ def retrieved(
     content: str, metadata: dict[str, Any], identity: str, fused: FusedDocument, *, is_unit: bool
 ) -> RetrievedDocument:
     """Return a document of values that are known to be of the right types; see :func:`plain`."""
-    document = _new(RetrievedDocument)
-    fields = _DEFAULTS.copy()
-    fields["page_content"], fields["metadata"], fields["id"] = content, metadata, identity
-    _set_dict(document, fields)
-    _set_given(document, {"id", "metadata", "page_content"})
-    _set_extra(document, None)
-    _set_private(document, {"_fused": fused, "_is_unit": is_unit})
-    return document
+    private = {"_fused": fused, "_is_unit": is_unit}
+    return _filled(RetrievedDocument, content, metadata, identity, private)
 
 
 def plain(content: str, metadata: dict[str, Any], identity: str) -> Document:
-    """Return a document of LangChain of values that are known to be of the right types.
+    """Return a document of LangChain of values that are known to be of the right types."""
+    return _filled(Document, content, metadata, identity, None)
+
+
+def _filled(
+    kind: type[D],
+    content: str,
+    metadata: dict[str, Any],
+    identity: str,
+    private: dict[str, Any] | None,
+) -> D:
+    """Return a document that pydantic does not check.
 
     Ten are made for every query, and validating them takes longer than all the rest; so their state is
     set as pydantic sets that of a pickle.
     """
-    document = _new(Document)
+    document = _new(kind)
     fields = _DEFAULTS.copy()
     fields["page_content"], fields["metadata"], fields["id"] = content, metadata, identity
     _set_dict(document, fields)
     _set_given(document, {"id", "metadata", "page_content"})
     _set_extra(document, None)
-    _set_private(document, None)
+    _set_private(document, private)
     return document
 
 
